@@ -1,0 +1,2 @@
+//! Build script of `dataplane/dpdk-sys`.
+fn main() {}

@@ -1,0 +1,2 @@
+//! The operator's client.
+fn main() {}

@@ -1,0 +1,2 @@
+//! The group member daemon.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Raw bindings to DPDK. No wrappers, no logic: see the `dpdk` crate.

@@ -1,0 +1,1 @@
+//! Safe, RAII wrappers around the parts of DPDK that getvpn uses.

@@ -1,0 +1,7 @@
+//! getvpn's data plane: everything that touches a packet. Poll-mode workers encrypt and decrypt ESP
+//! (RFC 4303) between the LAN and WAN ports of their links; a control thread publishes SAs and policy
+//! to them. Knows nothing of GDOI, of configuration files or of sockets.
+
+mod verdict;
+
+pub use verdict::{DropReason, Verdict};
