@@ -1,0 +1,79 @@
+# Each target does its own set-up: on a bare Debian 12 with a Rust toolchain, `make demo` and
+# `make test` install what is missing (packaging/debian-packages.txt) and go on.
+
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+CARGO ?= cargo
+CARGO_FUZZ_VERSION := 0.13.2
+FUZZ_SECONDS ?= 20
+PYTHON := .venv/bin/python
+
+.PHONY: demo test check deps deps-build deps-test release \
+        fmt clippy unit doc without-dpdk loom fuzz e2e
+
+demo: release
+	@python3 tests/demo/demo.py --bin $(TARGET)/release
+
+# Everything, stage by stage. A stage that fails does not hide what the others say.
+test: deps
+	@tests/stages fmt clippy unit doc without-dpdk loom e2e fuzz
+
+# The quick inner loop.
+check: deps-build fmt clippy unit
+
+deps: deps-build deps-test
+
+deps-build:
+	@packaging/install build
+	@command -v $(CARGO) >/dev/null || { echo 'no Rust toolchain found: see https://rustup.rs' >&2; exit 1; }
+
+deps-test: .venv/complete
+	@packaging/install test
+
+.venv/complete: tests/requirements.txt
+	@packaging/install test
+	@python3 -m venv --clear .venv
+	@.venv/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+release: deps-build
+	$(CARGO) build --locked --release -p getvpn-gm -p getvpn-ctl
+
+# --- the stages of `make test` ---------------------------------------------------------------
+
+fmt:
+	$(CARGO) fmt --all --check
+
+clippy:
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+# Unit and property tests, vectors, and the tests in the documentation.
+unit:
+	$(CARGO) test --locked --workspace
+
+doc:
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --workspace --no-deps --document-private-items
+
+# What never touches a packet must not need DPDK: pkg-config is made to find none.
+without-dpdk:
+	PKG_CONFIG_LIBDIR=/nonexistent $(CARGO) test --locked -p getvpn-ctl
+
+# The model checker explores every interleaving of the lock-free parts.
+loom:
+	CARGO_TARGET_DIR=$(TARGET)/loom RUSTFLAGS='--cfg loom' $(CARGO) test --locked --release -p getvpn-dataplane --lib loom_
+
+# Two members, scapy, tshark and real TCP. The tests that need root are skipped without it, unless CI is set.
+e2e: release deps-test
+	GETVPN_BIN=$(abspath $(TARGET)/release) $(PYTHON) -m pytest tests/e2e
+
+# $(FUZZ_SECONDS) seconds for each target, from the committed corpus. The fuzzer wants a nightly
+# compiler's flags, which RUSTC_BOOTSTRAP allows the stable one.
+fuzz: export RUSTC_BOOTSTRAP = 1
+fuzz: export CARGO_TARGET_DIR := $(abspath $(TARGET)/fuzz)
+fuzz: export PATH := $(abspath $(TARGET)/tools/bin):$(PATH)
+fuzz: deps-build $(TARGET)/tools/bin/cargo-fuzz
+	@set -e; cd dataplane; for target in $$($(CARGO) fuzz list); do \
+	    echo "fuzz: $$target"; $(CARGO) fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1; \
+	done
+
+$(TARGET)/tools/bin/cargo-fuzz:
+	$(CARGO) install cargo-fuzz --quiet --locked --version $(CARGO_FUZZ_VERSION) --root $(TARGET)/tools
