@@ -2,6 +2,10 @@
 //! (RFC 4303) between the LAN and WAN ports of their links; a control thread publishes SAs and policy
 //! to them. Knows nothing of GDOI, of configuration files or of sockets.
 
+pub mod counters;
+pub mod publish;
+pub mod sender;
+mod sync;
 mod verdict;
 
 pub use verdict::{DropReason, Verdict};
