@@ -1,2 +1,141 @@
-//! The operator's client.
-fn main() {}
+//! `getvpnctl`: asks a daemon one thing over its control socket and prints the answer. Keeps no state.
+
+mod render;
+
+use clap::{Parser, Subcommand};
+use getvpn_ctl::client::{self, ClientError};
+use getvpn_ctl::{Command, DEFAULT_GM_SOCKET, Spi, reply};
+use serde::de::DeserializeOwned;
+use std::io::{self, ErrorKind, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+const EXIT_CODES: &str = "Exit status:
+  0  done
+  1  the daemon said no; its message is on standard error
+  2  the command line is wrong
+  3  the daemon could not be reached, or gave no answer that makes sense";
+
+/// Asks a getvpn daemon what it is doing, or tells it to do something.
+#[derive(Debug, Parser)]
+#[command(name = "getvpnctl", version, after_help = EXIT_CODES, max_term_width = 100)]
+struct Arguments {
+    /// The daemon's control socket.
+    #[arg(long, global = true, env = "GETVPN_SOCKET", value_name = "PATH", default_value = DEFAULT_GM_SOCKET)]
+    socket: PathBuf,
+
+    /// Print the reply as it came, one line of JSON. A refusal is printed as {"error":{...}}.
+    #[arg(long, global = true)]
+    json: bool,
+
+    /// Seconds to wait for the answer.
+    #[arg(long, global = true, value_name = "SECONDS", default_value = "10",
+          value_parser = clap::value_parser!(u32).range(1..=3600))]
+    timeout: u32,
+
+    #[command(subcommand)]
+    request: Request,
+}
+
+#[derive(Debug, Subcommand)]
+enum Request {
+    /// What the daemon is, its links and its groups.
+    Status,
+    /// Packets in and out, and drops by reason.
+    Counters {
+        /// Also for each link and worker.
+        #[arg(long)]
+        per: bool,
+    },
+    /// Security associations.
+    #[command(subcommand)]
+    Sa(SaRequest),
+    /// The SPIs that packets came with and that no SA has.
+    UnknownSpi,
+}
+
+#[derive(Debug, Subcommand)]
+enum SaRequest {
+    /// All SAs, the oldest first.
+    List,
+    /// Everything about one SA but its keys.
+    Show {
+        /// Its SPI, such as 0x00010001 or 65537.
+        spi: Spi,
+    },
+    /// Deletes an SA at this daemon only.
+    Delete {
+        /// Its SPI, such as 0x00010001 or 65537.
+        spi: Spi,
+    },
+}
+
+impl Request {
+    fn command(&self) -> Command {
+        match *self {
+            Request::Status => Command::Status {},
+            Request::Counters { per } => Command::Counters { per },
+            Request::Sa(SaRequest::List) => Command::SaList {},
+            Request::Sa(SaRequest::Show { spi }) => Command::SaShow { spi },
+            Request::Sa(SaRequest::Delete { spi }) => Command::SaDelete { spi },
+            Request::UnknownSpi => Command::UnknownSpi {},
+        }
+    }
+
+    /// The reply as tables and sentences.
+    fn render(&self, json: &str) -> Result<String, serde_json::Error> {
+        Ok(match self {
+            Request::Status => render::status(&parse::<reply::Status>(json)?),
+            Request::Counters { .. } => render::counters(&parse::<reply::Counters>(json)?),
+            Request::Sa(SaRequest::List) => render::sa_list(&parse::<reply::SaList>(json)?),
+            Request::Sa(SaRequest::Show { .. }) => render::sa_detail(&parse::<reply::SaDetail>(json)?),
+            Request::Sa(SaRequest::Delete { .. }) => render::sa_deleted(&parse::<reply::SaDeleted>(json)?),
+            Request::UnknownSpi => render::unknown_spis(&parse::<reply::UnknownSpis>(json)?),
+        })
+    }
+}
+
+fn parse<T: DeserializeOwned>(json: &str) -> Result<T, serde_json::Error> {
+    serde_json::from_str(json)
+}
+
+fn main() -> ExitCode {
+    // clap itself ends a wrong command line with exit status 2.
+    let arguments = Arguments::parse();
+    match run(&arguments) {
+        Ok(output) => print(&output),
+        Err(error) => {
+            eprintln!("getvpnctl: {error}");
+            match error {
+                ClientError::Refused(fault) => {
+                    if arguments.json {
+                        let _ = print(&serde_json::json!({ "error": fault }).to_string());
+                    }
+                    ExitCode::from(1)
+                }
+                _ => ExitCode::from(3),
+            }
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<String, ClientError> {
+    let limit = Duration::from_secs(arguments.timeout.into());
+    let reply = client::ask(&arguments.socket, &arguments.request.command(), limit)?;
+    if arguments.json {
+        return Ok(reply);
+    }
+    arguments
+        .request
+        .render(&reply)
+        .map_err(|e| ClientError::Protocol(arguments.socket.clone(), format!("{e}; --json shows it")))
+}
+
+/// Prints, and takes it as no failure when the reader (`head`, `less`) has had enough.
+fn print(text: &str) -> ExitCode {
+    match writeln!(io::stdout().lock(), "{}", text.trim_end()) {
+        Err(e) if e.kind() != ErrorKind::BrokenPipe => ExitCode::from(3),
+        _ => ExitCode::SUCCESS,
+    }
+}

@@ -1,0 +1,287 @@
+//! One request and one reply as a line of JSON each. Used by the client and by the daemons' control
+//! thread; does no I/O.
+
+use crate::Spi;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+/// The version of the protocol that this crate speaks.
+pub const VERSION: u32 = 1;
+
+/// The longest request, in octets, with its newline.
+pub const MAX_REQUEST: usize = 64 * 1024;
+
+/// The longest reply that a client reads, in octets, with its newline.
+pub const MAX_REPLY: usize = 64 * 1024 * 1024;
+
+/// What a client can ask of a daemon.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", deny_unknown_fields)]
+pub enum Command {
+    /// What the daemon is and how its groups are. Answered by [`crate::reply::Status`].
+    #[serde(rename = "status")]
+    Status {},
+    /// Packets and drops. Answered by [`crate::reply::Counters`].
+    #[serde(rename = "counters")]
+    Counters {
+        /// Also for each worker and link.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        per: bool,
+    },
+    /// All SAs. Answered by [`crate::reply::SaList`].
+    #[serde(rename = "sa list")]
+    SaList {},
+    /// One SA with everything known about it. Answered by [`crate::reply::SaDetail`].
+    #[serde(rename = "sa show")]
+    SaShow {
+        /// Which.
+        spi: Spi,
+    },
+    /// Deletes an SA at this daemon. Answered by [`crate::reply::SaDeleted`].
+    #[serde(rename = "sa delete")]
+    SaDelete {
+        /// Which.
+        spi: Spi,
+    },
+    /// The SPIs that packets came with and that no SA has. Answered by [`crate::reply::UnknownSpis`].
+    #[serde(rename = "unknown-spi")]
+    UnknownSpi {},
+}
+
+impl Command {
+    /// The names of all commands.
+    pub const NAMES: [&str; 6] = ["status", "counters", "sa list", "sa show", "sa delete", "unknown-spi"];
+
+    /// The request as a line of JSON, with its newline.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        #[derive(Serialize)]
+        struct Request<'a> {
+            version: u32,
+            #[serde(flatten)]
+            command: &'a Command,
+        }
+        json_line(&Request { version: VERSION, command: self })
+    }
+
+    /// Reads a request, without its newline.
+    ///
+    /// # Errors
+    /// What to answer, when it is no JSON object, of another version, or not a command with its
+    /// arguments.
+    pub fn decode(line: &[u8]) -> Result<Command, Fault> {
+        let malformed =
+            |e: &dyn std::fmt::Display| Fault::new(FaultCode::Malformed, format!("no request: {e}"));
+        let mut request: Map<String, Value> = serde_json::from_slice(line).map_err(|e| malformed(&e))?;
+        let version = request.remove("version").ok_or_else(|| malformed(&"`version` is missing"))?;
+        if version.as_u64() != Some(u64::from(VERSION)) {
+            return Err(Fault::new(
+                FaultCode::UnsupportedVersion,
+                format!("the request is of version {version}, this daemon speaks version {VERSION}"),
+            ));
+        }
+        let name = match request.get("command") {
+            Some(Value::String(name)) => name.clone(),
+            Some(other) => return Err(malformed(&format!("`command` is {other}, not a string"))),
+            None => return Err(malformed(&"`command` is missing")),
+        };
+        if !Self::NAMES.contains(&name.as_str()) {
+            return Err(Fault::new(
+                FaultCode::UnknownCommand,
+                format!("there is no command {name:?}; there are: {}", Self::NAMES.join(", ")),
+            ));
+        }
+        serde_json::from_value(Value::Object(request))
+            .map_err(|e| Fault::new(FaultCode::InvalidArgument, format!("{name}: {e}")))
+    }
+}
+
+/// Why a daemon did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct Fault {
+    /// For programs.
+    pub code: FaultCode,
+    /// For people.
+    pub message: String,
+}
+
+impl Fault {
+    /// A fault with its text.
+    #[must_use]
+    pub fn new(code: FaultCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+/// The kinds of [`Fault`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FaultCode {
+    /// The request is no JSON object with a version and a command.
+    Malformed,
+    /// The request is longer than [`MAX_REQUEST`].
+    TooLong,
+    /// The daemon does not speak this version of the protocol.
+    UnsupportedVersion,
+    /// There is no such command, or not at this daemon.
+    UnknownCommand,
+    /// An argument is missing, unknown, or not of its type.
+    InvalidArgument,
+    /// What the command names does not exist.
+    NotFound,
+    /// The daemon has too many clients, or too much to do.
+    Busy,
+    /// The daemon failed; its log says more.
+    Internal,
+    /// A kind that a newer daemon has.
+    #[serde(other)]
+    Other,
+}
+
+/// What a daemon answers, as it stands in the line.
+#[derive(Debug, Deserialize)]
+struct Envelope<'a> {
+    version: u32,
+    ok: bool,
+    #[serde(borrow)]
+    reply: Option<&'a RawValue>,
+    error: Option<Fault>,
+}
+
+/// An answer as a line of JSON, with its newline.
+#[must_use]
+pub(crate) fn encode_answer(answer: &Result<Box<RawValue>, Fault>) -> String {
+    #[derive(Serialize)]
+    struct Answer<'a> {
+        version: u32,
+        ok: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reply: Option<&'a RawValue>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error: Option<&'a Fault>,
+    }
+    json_line(&Answer {
+        version: VERSION,
+        ok: answer.is_ok(),
+        reply: answer.as_ref().ok().map(|raw| &**raw),
+        error: answer.as_ref().err(),
+    })
+}
+
+/// Reads an answer. The outer error says that it is none; the inner one is the daemon's.
+pub(crate) fn decode_answer(line: &str) -> Result<Result<Box<RawValue>, Fault>, String> {
+    let envelope: Envelope<'_> = serde_json::from_str(line).map_err(|e| e.to_string())?;
+    if envelope.version != VERSION {
+        return Err(format!("version {} of the protocol, not {VERSION}", envelope.version));
+    }
+    match (envelope.ok, envelope.reply, envelope.error) {
+        (true, Some(reply), _) => Ok(Ok(reply.to_owned())),
+        (false, _, Some(fault)) => Ok(Err(fault)),
+        _ => Err("neither a reply nor an error".into()),
+    }
+}
+
+fn json_line(value: &impl Serialize) -> String {
+    // Maps with string keys and plain values only: there is nothing that JSON cannot hold.
+    let mut line = serde_json::to_string(value).unwrap_or_default();
+    line.push('\n');
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all_commands() -> Vec<Command> {
+        vec![
+            Command::Status {},
+            Command::Counters { per: false },
+            Command::Counters { per: true },
+            Command::SaList {},
+            Command::SaShow { spi: Spi(0x0001_0001) },
+            Command::SaDelete { spi: Spi(256) },
+            Command::UnknownSpi {},
+        ]
+    }
+
+    #[test]
+    fn every_command_is_read_as_it_was_written() {
+        for command in all_commands() {
+            let line = command.encode();
+            assert!(line.ends_with('\n'));
+            assert_eq!(Command::decode(line.trim_end().as_bytes()), Ok(command));
+        }
+    }
+
+    #[test]
+    fn the_list_of_names_is_the_list_of_commands() {
+        let mut written: Vec<String> = all_commands()
+            .iter()
+            .map(|c| serde_json::to_value(c).unwrap()["command"].as_str().unwrap().to_owned())
+            .collect();
+        written.dedup();
+        assert_eq!(written, Command::NAMES);
+    }
+
+    #[test]
+    fn a_request_looks_as_documented() {
+        assert_eq!(
+            Command::SaShow { spi: Spi(0x0001_0001) }.encode(),
+            "{\"version\":1,\"command\":\"sa show\",\"spi\":\"0x00010001\"}\n"
+        );
+        assert_eq!(Command::Counters { per: false }.encode(), "{\"version\":1,\"command\":\"counters\"}\n");
+    }
+
+    #[test]
+    fn a_bad_request_gets_the_code_that_fits() {
+        for (line, code, text) in [
+            ("", FaultCode::Malformed, "EOF"),
+            ("[]", FaultCode::Malformed, "map"),
+            ("{\"command\":\"status\"}", FaultCode::Malformed, "`version` is missing"),
+            ("{\"version\":1}", FaultCode::Malformed, "`command` is missing"),
+            ("{\"version\":1,\"command\":7}", FaultCode::Malformed, "not a string"),
+            ("{\"version\":2,\"command\":\"status\"}", FaultCode::UnsupportedVersion, "speaks version 1"),
+            ("{\"version\":\"1\",\"command\":\"status\"}", FaultCode::UnsupportedVersion, "version"),
+            ("{\"version\":1,\"command\":\"reboot\"}", FaultCode::UnknownCommand, "sa list"),
+            ("{\"version\":1,\"command\":\"sa show\"}", FaultCode::InvalidArgument, "missing field `spi`"),
+            ("{\"version\":1,\"command\":\"sa show\",\"spi\":\"x\"}", FaultCode::InvalidArgument, "an SPI"),
+            ("{\"version\":1,\"command\":\"counters\",\"pre\":true}", FaultCode::InvalidArgument, "`pre`"),
+            ("{\"version\":1,\"command\":\"status\",\"x\":1}", FaultCode::InvalidArgument, "`x`"),
+        ] {
+            let fault = Command::decode(line.as_bytes()).unwrap_err();
+            assert_eq!(fault.code, code, "{line}");
+            assert!(fault.message.contains(text), "{line}: {}", fault.message);
+        }
+        assert_eq!(Command::decode(b"\xff\xfe").unwrap_err().code, FaultCode::Malformed);
+    }
+
+    #[test]
+    fn a_reply_comes_out_octet_for_octet_as_it_went_in() {
+        let raw = RawValue::from_string("{\"b\": 1,  \"a\":18446744073709551615}".into()).unwrap();
+        let line = encode_answer(&Ok(raw.clone()));
+        assert_eq!(decode_answer(&line).unwrap().unwrap().get(), raw.get());
+    }
+
+    #[test]
+    fn a_fault_comes_through_and_an_unknown_kind_of_fault_too() {
+        let fault = Fault::new(FaultCode::NotFound, "there is no SA 0x00000999");
+        let line = encode_answer(&Err(fault.clone()));
+        assert_eq!(
+            line,
+            "{\"version\":1,\"ok\":false,\"error\":{\"code\":\"not-found\",\
+             \"message\":\"there is no SA 0x00000999\"}}\n"
+        );
+        assert_eq!(decode_answer(&line).unwrap().unwrap_err(), fault);
+        let newer = "{\"version\":1,\"ok\":false,\"error\":{\"code\":\"tired\",\"message\":\"m\"}}";
+        assert_eq!(decode_answer(newer).unwrap().unwrap_err().code, FaultCode::Other);
+    }
+
+    #[test]
+    fn what_is_no_answer_is_told_as_such() {
+        for line in ["", "{}", "{\"version\":9,\"ok\":true,\"reply\":1}", "{\"version\":1,\"ok\":true}"] {
+            assert!(decode_answer(line).is_err(), "{line}");
+        }
+    }
+}
