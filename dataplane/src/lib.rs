@@ -6,6 +6,7 @@ pub mod counters;
 pub mod publish;
 pub mod sender;
 mod sync;
+pub mod transform;
 mod verdict;
 
 pub use verdict::{DropReason, Verdict};
