@@ -78,7 +78,8 @@ pub fn open_burst(jobs: &mut [OpenJob<'_>]) {
         };
         match &cipher.keys {
             Keys::Aead(keys) => open_each(run, |esp| keys.open(esp)),
-            Keys::Gmac(keys) => open_each(run, |esp| keys.open(esp)),
+            Keys::Gmac128(keys) => open_each(run, |esp| keys.open(esp)),
+            Keys::Gmac256(keys) => open_each(run, |esp| keys.open(esp)),
             Keys::CbcHmac128(keys) => open_each(run, |esp| keys.open(esp)),
             Keys::CbcHmac256(keys) => open_each(run, |esp| keys.open(esp)),
             Keys::NullHmac(keys) => open_each(run, |esp| keys.open(esp)),
@@ -94,7 +95,8 @@ pub fn seal_burst(jobs: &mut [SealJob<'_>]) {
         };
         match &cipher.keys {
             Keys::Aead(keys) => seal_each(run, |esp, iv| keys.seal(esp, iv)),
-            Keys::Gmac(keys) => seal_each(run, |esp, iv| keys.seal(esp, iv)),
+            Keys::Gmac128(keys) => seal_each(run, |esp, iv| keys.seal(esp, iv)),
+            Keys::Gmac256(keys) => seal_each(run, |esp, iv| keys.seal(esp, iv)),
             Keys::CbcHmac128(keys) => keys.seal_run(run),
             Keys::CbcHmac256(keys) => keys.seal_run(run),
             Keys::NullHmac(keys) => seal_each(run, |esp, _| keys.seal(esp)),
@@ -129,7 +131,8 @@ pub struct Cipher {
 #[allow(clippy::large_enum_variant)]
 enum Keys {
     Aead(Aead),
-    Gmac(Gmac),
+    Gmac128(Gmac<aes::Aes128Enc>),
+    Gmac256(Gmac<aes::Aes256Enc>),
     CbcHmac128(CbcHmac<aes::Aes128>),
     CbcHmac256(CbcHmac<aes::Aes256>),
     NullHmac(NullHmac),
@@ -154,8 +157,8 @@ impl Cipher {
             Transform::Aes128Gcm => Aead::new(&ring::aead::AES_128_GCM, key).map(Keys::Aead),
             Transform::Aes256Gcm => Aead::new(&ring::aead::AES_256_GCM, key).map(Keys::Aead),
             Transform::ChaCha20Poly1305 => Aead::new(&ring::aead::CHACHA20_POLY1305, key).map(Keys::Aead),
-            Transform::Aes128Gmac => Gmac::new(&ring::aead::AES_128_GCM, key).map(Keys::Gmac),
-            Transform::Aes256Gmac => Gmac::new(&ring::aead::AES_256_GCM, key).map(Keys::Gmac),
+            Transform::Aes128Gmac => Gmac::new(key).map(Keys::Gmac128),
+            Transform::Aes256Gmac => Gmac::new(key).map(Keys::Gmac256),
             Transform::Aes128CbcHmacSha256 | Transform::Aes128CbcHmacSha1 => {
                 CbcHmac::new(key, hash, integrity_key).map(Keys::CbcHmac128)
             }

@@ -22,7 +22,8 @@ pub(super) struct Aead {
 impl Aead {
     /// None when `keymat`, key and salt, has the wrong length.
     pub(super) fn new(algorithm: &'static Algorithm, keymat: &[u8]) -> Option<Self> {
-        let (key, salt) = split_keymat(algorithm, keymat)?;
+        let (key, salt) = Salt::split(keymat)?;
+        let key = AeadKey::new(algorithm, key)?;
         Some(Self { key, salt })
     }
 
@@ -108,6 +109,12 @@ impl Drop for AeadKey {
 pub(super) struct Salt([u8; SALT_LEN]);
 
 impl Salt {
+    /// Splits key material into key and salt; None when it is too short to have a salt.
+    pub(super) fn split(keymat: &[u8]) -> Option<(&[u8], Self)> {
+        let (key, salt) = keymat.split_last_chunk()?;
+        Some((key, Self(*salt)))
+    }
+
     /// Salt then IV (RFC 4106 section 4, RFC 4543 section 3.2, RFC 7634 section 2).
     #[inline]
     pub(super) fn nonce(&self, iv: &[u8; IV_LEN]) -> [u8; SALT_LEN + IV_LEN] {
@@ -121,10 +128,4 @@ impl Drop for Salt {
     fn drop(&mut self) {
         self.0.zeroize();
     }
-}
-
-/// Splits the key material into key and salt; None when its length is wrong.
-pub(super) fn split_keymat(algorithm: &'static Algorithm, keymat: &[u8]) -> Option<(AeadKey, Salt)> {
-    let (key, salt) = keymat.split_last_chunk::<SALT_LEN>()?;
-    Some((AeadKey::new(algorithm, key)?, Salt(*salt)))
 }

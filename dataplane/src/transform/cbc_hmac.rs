@@ -32,7 +32,7 @@ where
 {
     /// None when `key` has the wrong length or there is no `hash`.
     pub(super) fn new(key: &[u8], hash: Option<Hash>, integrity_key: &[u8]) -> Option<Self> {
-        Some(Self { aes: C::new_from_slice(key).ok()?, hmac: Hmac::new(hash?, integrity_key) })
+        Some(Self { aes: C::new_from_slice(key).ok()?, hmac: Hmac::new(hash?, integrity_key)? })
     }
 
     /// Verifies first, then decrypts in place; false when the packet is not authentic.

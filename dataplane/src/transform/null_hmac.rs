@@ -11,8 +11,11 @@ pub(super) struct NullHmac {
 impl NullHmac {
     /// None when there is a `key`, for NULL has none, or no `hash`.
     pub(super) fn new(key: &[u8], hash: Option<Hash>, integrity_key: &[u8]) -> Option<Self> {
-        let hash = hash?;
-        key.is_empty().then(|| Self { hmac: Hmac::new(hash, integrity_key) })
+        if !key.is_empty() {
+            return None;
+        }
+        let hmac = Hmac::new(hash?, integrity_key)?;
+        Some(Self { hmac })
     }
 
     /// False when the packet is not authentic.

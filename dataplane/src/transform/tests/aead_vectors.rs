@@ -2,10 +2,12 @@
 //! from NIST's CAVP (gcmEncryptExtIV128.rsp, gcmEncryptExtIV256.rsp), those with no plaintext being
 //! GMAC vectors too; RFC 7634 appendix B for ChaCha20-Poly1305. Tests only.
 
+use proptest::collection::vec;
+use proptest::prelude::*;
 use ring::aead::{AES_128_GCM, AES_256_GCM, CHACHA20_POLY1305};
 
 use super::super::aead::AeadKey;
-use super::super::gmac;
+use super::super::gmac::GmacKey;
 use super::{hex, hex_array};
 
 struct Vector {
@@ -211,14 +213,35 @@ fn aes_gcm_agrees_with_its_specification_and_with_nist() {
         assert_eq!(text, hex(v.plaintext), "{}", v.source);
 
         if v.plaintext.is_empty() {
-            let mut computed = [0; 16];
-            assert!(gmac::sign(&key, nonce, &aad, &mut computed), "{}", v.source);
-            assert_eq!(computed, tag, "{}", v.source);
-            assert!(gmac::verify(&key, nonce, &aad, tag), "{}", v.source);
+            let key = hex(v.key);
+            let computed = match key.len() {
+                16 => GmacKey::<aes::Aes128Enc>::new(&key).map(|key| key.tag(nonce, &aad)),
+                _ => GmacKey::<aes::Aes256Enc>::new(&key).map(|key| key.tag(nonce, &aad)),
+            };
+            assert_eq!(computed, Some(tag), "{}", v.source);
             without_plaintext += 1;
         }
     }
     assert_eq!((VECTORS.len(), without_plaintext), (18, 8));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    /// RFC 4543 defines it so.
+    #[test]
+    fn gmac_is_the_gcm_of_another_library_with_no_plaintext(
+        key in any::<[u8; 32]>(),
+        nonce in any::<[u8; 12]>(),
+        message in vec(any::<u8>(), 0..2000),
+    ) {
+        let gcm = AeadKey::new(&AES_256_GCM, &key).expect("a key");
+        let gmac = GmacKey::<aes::Aes256Enc>::new(&key).expect("a key");
+        let mut tag = [0; 16];
+        prop_assert!(gcm.seal(nonce, &message, &mut [], &mut tag));
+        prop_assert_eq!(gmac.tag(nonce, &message), tag);
+        prop_assert!(gmac.verify(nonce, &message, &tag));
+    }
 }
 
 #[test]

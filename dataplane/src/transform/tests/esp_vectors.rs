@@ -147,7 +147,7 @@ const CBC_PACKETS: &[(&str, &str, &str, u8)] = &[
 ];
 
 /// The packets of RFC 3602 have no ICV, so each is given the one that ESP would have, computed
-/// here by the library, and must then open.
+/// here by ring, and must then open.
 #[test]
 fn aes_cbc_opens_the_packets_of_rfc_3602() {
     use aes::cipher::KeyInit as _;

@@ -91,7 +91,7 @@ fn hmac_agrees_with_the_rfcs() {
     assert_eq!(vectors.len(), 19);
     for (name, hash, key, data, icv) in vectors {
         let icv = hex(icv);
-        let hmac = Hmac::truncated(hash, icv.len(), &key);
+        let hmac = Hmac::truncated(hash, icv.len(), &key).expect("an ICV length");
         let mut computed = vec![0; icv.len()];
         assert!(hmac.sign(&data, &mut computed), "{name}");
         assert_eq!(computed, icv, "{name}");
@@ -101,10 +101,20 @@ fn hmac_agrees_with_the_rfcs() {
 
 #[test]
 fn an_icv_of_another_length_is_wrong_even_when_it_is_a_prefix() {
-    let hmac = Hmac::new(Hash::Sha256, &[0x0b; 20]);
+    let hmac = Hmac::new(Hash::Sha256, &[0x0b; 20]).expect("a key");
     let whole = hex("b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7");
     for len in 0..=whole.len() {
         assert_eq!(hmac.verify(b"Hi There", &whole[..len]), len == 16, "{len}");
         assert_eq!(hmac.sign(b"Hi There", &mut vec![0; len]), len == 16, "{len}");
+    }
+}
+
+#[test]
+fn an_icv_of_no_octets_or_of_more_than_the_hash_has_is_refused() {
+    for (hash, longest) in [(Hash::Sha1, 20), (Hash::Sha256, 32)] {
+        for len in 0..=64 {
+            let possible = (1..=longest).contains(&len);
+            assert_eq!(Hmac::truncated(hash, len, b"key").is_some(), possible);
+        }
     }
 }
