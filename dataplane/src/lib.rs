@@ -4,7 +4,10 @@
 
 pub mod counters;
 pub mod publish;
+pub mod punt;
+pub mod replay;
 pub mod sender;
+pub mod spi_table;
 mod sync;
 pub mod transform;
 mod verdict;
