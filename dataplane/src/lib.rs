@@ -3,6 +3,7 @@
 //! to them. Knows nothing of GDOI, of configuration files or of sockets.
 
 pub mod counters;
+pub mod packet;
 pub mod publish;
 pub mod punt;
 pub mod replay;

@@ -45,6 +45,8 @@ drop_reasons! {
         "look for a faulty NIC, cable or driver, or for a scanner";
     FrameTooLong, "frame_too_long", "the frame does not fit the largest packet buffer",
         "check the mtu of the link against what the neighbours send";
+    VlanTags, "vlan_tags", "an IP packet behind more than two VLAN tags, where policy is not applied",
+        "take off the outer tags before the member";
     Ipv4Header, "ipv4_header", "the IPv4 header is invalid: version, length or checksum",
         "find the sender by capture on the ingress port";
     Ipv6Header, "ipv6_header", "the IPv6 header or its extension headers are invalid or too many",
