@@ -95,6 +95,17 @@ impl Replay {
             Self::Sender(windows) => windows.commit(windows.sid(iv), seq),
         }
     }
+
+    /// As [`Replay::commit`] for one packet after the other of the same SA: a quarter of the cost
+    /// where a sender's numbers follow each other. As far as the shortest slice goes.
+    #[inline]
+    pub fn commit_burst(&self, ivs: &[u64], seqs: &[u32], out: &mut [Result<(), ReplayError>]) {
+        match self {
+            Self::None => out.fill(Ok(())),
+            Self::Counter(window) => window.commit_burst(seqs, out),
+            Self::Sender(windows) => windows.commit_burst(ivs, seqs, out),
+        }
+    }
 }
 
 #[cfg(all(test, not(loom)))]

@@ -10,6 +10,7 @@
 use super::{ReplayError, ReplaySizeError};
 use crate::sync::{AtomicU64, Ordering};
 use crossbeam::utils::CachePadded;
+use std::cmp;
 
 /// Sequence numbers a word.
 const BLOCK: u32 = 32;
@@ -50,6 +51,13 @@ impl Window {
     #[inline]
     pub fn commit(&self, seq: u32) -> Result<(), ReplayError> {
         self.view().commit(seq)
+    }
+
+    /// As [`Window::commit`] for one of `seqs` after the other, cheaper where neighbours follow each
+    /// other. As far as the shorter of the two slices goes.
+    #[inline]
+    pub fn commit_burst(&self, seqs: &[u32], out: &mut [Result<(), ReplayError>]) {
+        self.view().commit_burst(seqs, out);
     }
 
     /// The highest sequence number accepted, 0 if none.
@@ -101,34 +109,87 @@ pub(super) struct View<'a> {
 impl View<'_> {
     #[inline]
     pub(super) fn check(self, seq: u32) -> Result<(), ReplayError> {
-        if self.is_stale(seq) {
+        if self.is_stale(seq, self.highest()) {
             return Err(ReplayError::Stale);
         }
-        self.accept(self.word(seq / BLOCK).load(Ordering::Relaxed), seq).map(|_| ())
+        let (block, bit) = place(seq);
+        let word = self.word(block).load(Ordering::Relaxed);
+        if fresh(word, block, bit)? == 0 { Err(ReplayError::Duplicate) } else { Ok(()) }
     }
 
     #[inline]
     pub(super) fn commit(self, seq: u32) -> Result<(), ReplayError> {
-        if self.is_stale(seq) {
+        if self.is_stale(seq, self.highest()) {
             return Err(ReplayError::Stale);
         }
-        let word = self.word(seq / BLOCK);
+        let (block, bit) = place(seq);
+        if self.commit_block(block, bit)? == 0 { Err(ReplayError::Duplicate) } else { Ok(()) }
+    }
+
+    /// Commits one number after the other, but those of a block by one compare-and-swap.
+    #[inline]
+    pub(super) fn commit_burst(self, mut seqs: &[u32], mut out: &mut [Result<(), ReplayError>]) {
+        let mut highest = self.highest();
+        while let Some(&first) = seqs.first() {
+            let (block, _) = place(first);
+            let (mut bits, mut run) = (0, 0);
+            for (&seq, out) in seqs.iter().zip(out.iter_mut()).take_while(|(seq, _)| place(**seq).0 == block)
+            {
+                let (_, bit) = place(seq);
+                *out = if self.is_stale(seq, highest) {
+                    Err(ReplayError::Stale)
+                } else if bits & bit != 0 {
+                    Err(ReplayError::Duplicate)
+                } else {
+                    bits |= bit;
+                    highest = highest.max(seq);
+                    Ok(())
+                };
+                run += 1;
+            }
+            if run == 0 {
+                return;
+            }
+            let accepted = if bits == 0 { Ok(0) } else { self.commit_block(block, bits) };
+            let (done, rest) = out.split_at_mut(run);
+            if accepted != Ok(bits) {
+                for (&seq, out) in seqs.iter().zip(done).filter(|(_, out)| out.is_ok()) {
+                    *out = match accepted {
+                        Ok(accepted) if accepted & place(seq).1 == 0 => Err(ReplayError::Duplicate),
+                        Ok(_) => Ok(()),
+                        Err(error) => Err(error),
+                    };
+                }
+            }
+            (seqs, out) = (&seqs[run..], rest);
+        }
+    }
+
+    /// Accepts those of the numbers `bits` of `block` that nobody has, and says which these are; or
+    /// none, when the block has left the window. The only writer of words.
+    #[inline]
+    fn commit_block(self, block: u32, bits: u32) -> Result<u32, ReplayError> {
+        let word = self.word(block);
         let mut before = word.load(Ordering::Relaxed);
-        loop {
-            let after = self.accept(before, seq)?;
-            // Relaxed: one word decides. A retry means that another worker accepted a number of the
-            // same 32 (or later ones), of which there are no more than 31.
+        let accepted = loop {
+            let accepted = fresh(before, block, bits)?;
+            if accepted == 0 {
+                return Ok(0);
+            }
+            let (of, kept) = split(before);
+            let after = join(block, if of == block { kept | bits } else { bits });
+            // Relaxed: one word decides. A retry means that another worker has accepted a number of
+            // this block or a later one.
             match word.compare_exchange_weak(before, after, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => break,
+                Ok(_) => break accepted,
                 Err(now) => before = now,
             }
+        };
+        if u64::from(block) > self.top.load(Ordering::Relaxed) {
+            // Release: whoever sees the new top also sees the bits that were set above.
+            self.top.fetch_max(u64::from(block), Ordering::Release);
         }
-        let block = u64::from(seq / BLOCK);
-        if block > self.top.load(Ordering::Relaxed) {
-            // Release: whoever sees the new top also sees the bit that was set above.
-            self.top.fetch_max(block, Ordering::Release);
-        }
-        Ok(())
+        Ok(accepted)
     }
 
     /// The highest number accepted: the top block's highest bit.
@@ -143,29 +204,37 @@ impl View<'_> {
     }
 
     #[inline]
-    fn is_stale(self, seq: u32) -> bool {
-        seq == 0 || self.highest().saturating_sub(seq) >= self.size
-    }
-
-    /// What `word` becomes when `seq` is accepted.
-    #[inline]
-    fn accept(self, word: u64, seq: u32) -> Result<u64, ReplayError> {
-        let (block, bits) = split(word);
-        let (wanted, bit) = (seq / BLOCK, 1 << (seq % BLOCK));
-        if block > wanted {
-            return Err(ReplayError::Stale);
-        }
-        let kept = if block == wanted { bits } else { 0 };
-        if kept & bit != 0 {
-            return Err(ReplayError::Duplicate);
-        }
-        Ok(u64::from(wanted) << 32 | u64::from(kept | bit))
+    fn is_stale(self, seq: u32, highest: u32) -> bool {
+        seq == 0 || highest.saturating_sub(seq) >= self.size
     }
 
     #[inline]
     fn word(&self, block: u32) -> &AtomicU64 {
         &self.words[(block & self.mask) as usize]
     }
+}
+
+/// Those of the numbers `bits` of `block` that `word` says nobody has accepted.
+#[inline]
+fn fresh(word: u64, block: u32, bits: u32) -> Result<u32, ReplayError> {
+    let (of, taken) = split(word);
+    match of.cmp(&block) {
+        cmp::Ordering::Less => Ok(bits),
+        cmp::Ordering::Equal => Ok(bits & !taken),
+        cmp::Ordering::Greater => Err(ReplayError::Stale),
+    }
+}
+
+/// A sequence number's block, and its bit there.
+#[inline]
+fn place(seq: u32) -> (u32, u32) {
+    (seq / BLOCK, 1 << (seq % BLOCK))
+}
+
+/// A word of a block number and bits.
+#[inline]
+fn join(block: u32, bits: u32) -> u64 {
+    u64::from(block) << 32 | u64::from(bits)
 }
 
 /// A word's block number and bits.
@@ -301,6 +370,21 @@ pub(super) mod tests {
 
     proptest! {
         #[test]
+        fn a_burst_decides_as_its_numbers_one_by_one(
+            size in prop_oneof![64_u32..200, Just(1024)],
+            bursts in prop::collection::vec(prop::collection::vec(0_u32..300, 0..40), 1..20),
+        ) {
+            let (window, mut model) = (Window::new(size).unwrap(), Model::new(size));
+            for (n, burst) in bursts.iter().enumerate() {
+                let seqs: Vec<u32> = burst.iter().map(|seq| seq + 40 * u32::try_from(n).unwrap()).collect();
+                let mut out = vec![Ok(()); seqs.len()];
+                window.commit_burst(&seqs, &mut out);
+                let expected: Vec<_> = seqs.iter().map(|&seq| model.commit(seq)).collect();
+                prop_assert_eq!(out, expected, "{:?}", seqs);
+            }
+        }
+
+        #[test]
         fn it_decides_as_the_plain_model_does(
             size in prop_oneof![64_u32..200, Just(1024), Just(65_536)],
             start in prop_oneof![Just(0_u32), Just(u32::MAX - 200_000), any::<u32>()],
@@ -321,82 +405,4 @@ pub(super) mod tests {
 }
 
 #[cfg(all(test, loom))]
-mod loom_tests {
-    use super::{CachePadded, ReplayError, Shape, Window};
-    use crate::sync::AtomicU64;
-    use loom::thread;
-    use std::sync::Arc;
-
-    /// Of two words, so that few numbers suffice to reuse one.
-    fn small() -> Arc<Window> {
-        let shape = Shape::of(33);
-        assert_eq!(shape.words(), 2);
-        let words = (0..shape.words()).map(|_| AtomicU64::new(0)).collect();
-        Arc::new(Window { top: CachePadded::new(AtomicU64::new(0)), words, shape })
-    }
-
-    /// Two workers commit these numbers; says what each was told.
-    fn race<const A: usize, const B: usize>(
-        window: &Arc<Window>,
-        first: [u32; A],
-        second: [u32; B],
-    ) -> ([bool; A], [bool; B]) {
-        let other = {
-            let window = Arc::clone(window);
-            thread::spawn(move || second.map(|seq| window.commit(seq).is_ok()))
-        };
-        (first.map(|seq| window.commit(seq).is_ok()), other.join().expect("the other worker"))
-    }
-
-    #[test]
-    fn loom_one_of_two_workers_accepts_the_same_number() {
-        loom::model(|| {
-            let window = small();
-            let (first, second) = race(&window, [5, 6], [6, 5]);
-            assert!(first[0] != second[1] && first[1] != second[0]);
-            assert_eq!(window.check(5), Err(ReplayError::Duplicate));
-            assert_eq!(window.check(6), Err(ReplayError::Duplicate));
-        });
-    }
-
-    #[test]
-    fn loom_no_bit_is_lost_when_two_workers_commit_and_advance() {
-        loom::model(|| {
-            let window = small();
-            let (first, second) = race(&window, [8, 40], [9, 33]);
-            // All four lie within one window, so each must be accepted and remembered.
-            assert_eq!((first, second), ([true; 2], [true; 2]));
-            for seq in [8, 9, 33, 40] {
-                assert_eq!(window.check(seq), Err(ReplayError::Duplicate));
-            }
-            assert_eq!(window.highest(), 40);
-            assert_eq!(window.check(7), Err(ReplayError::Stale));
-            assert_eq!(window.check(10), Ok(()));
-        });
-    }
-
-    #[test]
-    fn loom_a_word_reused_by_one_worker_accepts_nothing_twice_from_the_other() {
-        loom::model(|| {
-            let window = small();
-            // 5 and 69 share a word: 69 is two blocks later.
-            let (first, second) = race(&window, [5, 69], [5, 69]);
-            assert!(!(first[0] && second[0]));
-            assert!(first[1] != second[1]);
-            assert_eq!(window.check(5), Err(ReplayError::Stale));
-            assert_eq!(window.check(69), Err(ReplayError::Duplicate));
-        });
-    }
-
-    #[test]
-    fn loom_the_window_never_moves_back_when_two_workers_jump_ahead() {
-        loom::model(|| {
-            let window = small();
-            let (_, second) = race(&window, [70], [200]);
-            assert!(second[0]);
-            assert_eq!(window.highest(), 200);
-            assert_eq!(window.check(200 - 33), Err(ReplayError::Stale));
-            assert_eq!(window.commit(70), Err(ReplayError::Stale));
-        });
-    }
-}
+mod loom_tests;
