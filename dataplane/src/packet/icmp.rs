@@ -89,7 +89,7 @@ pub fn ipv4_fragmentation_needed(frame: &[u8], headers: &Headers, mtu: u16, out:
     ip[9] = protocol::ICMP;
     ip[12..16].copy_from_slice(&original[16..20]);
     ip[16..20].copy_from_slice(&original[12..16]);
-    let sum = checksum::header(ip);
+    let sum = checksum::of(&[ip]);
     ip[10..12].copy_from_slice(&sum);
     Some(usize::from(headers.l2_len) + usize::from(total_len))
 }

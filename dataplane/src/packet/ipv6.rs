@@ -26,7 +26,7 @@ pub const HEADER: usize = 40;
 ///
 /// # Errors
 /// What is wrong with it.
-#[inline]
+#[inline(always)]
 pub fn parse(packet: &[u8], l2_len: u16) -> Result<Headers, DropReason> {
     let Some(header) = packet.first_chunk::<HEADER>() else {
         return Err(DropReason::FrameTruncated);
