@@ -52,6 +52,8 @@ static const uint64_t SHIM_RSS_PORTS = RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP | RTE_E
 static const uint64_t SHIM_RX_OFFLOAD_SCATTER = RTE_ETH_RX_OFFLOAD_SCATTER;
 static const uint64_t SHIM_TX_OFFLOAD_MULTI_SEGS = RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
 
+static const uint64_t SHIM_TX_IP_CHECKSUM = RTE_MBUF_F_TX_IP_CKSUM;
+
 /* rte_eal_init with everything it says, be it by log, by stdout or by stderr, collected in *log, which
  * the caller frees with shim_free. May be NULL when out of memory. */
 int shim_eal_init(int argc, char **argv, char **log);

@@ -12,18 +12,22 @@
 pub mod acl;
 pub mod eal;
 mod errno;
+mod fragment;
 mod lcore;
 mod mbuf;
 mod mempool;
 mod port;
 mod queue;
+mod reassembly;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
 pub use eal::{Eal, EalError, EalProblem, NotInitialised};
 pub use errno::Errno;
+pub use fragment::{FragmentError, fragment_ipv4, fragment_ipv6};
 pub use lcore::{JoinHandle, LaunchError, LcoreId, cycles, cycles_hz};
 pub use mbuf::{BURST, Burst, HEADROOM, Mbuf, free_burst};
 pub use mempool::{Mempool, MempoolError};
 pub use port::{Port, PortConfig, PortError, PortInfo, PortStats};
 pub use queue::{RxQueue, TxQueue};
+pub use reassembly::{MAX_FRAGMENTS, Reassembler, ReassemblerError, Reassembly};

@@ -241,6 +241,16 @@ impl Mbuf {
         ManuallyDrop::new(self).0.as_ptr()
     }
 
+    /// Takes a packet from DPDK.
+    ///
+    /// # Safety
+    /// `raw` must be a whole packet that nothing else refers to, with direct buffers and reference counts
+    /// of one.
+    #[inline]
+    pub(crate) unsafe fn from_raw(raw: NonNull<sys::rte_mbuf>) -> Mbuf {
+        Mbuf(raw)
+    }
+
     #[inline]
     pub(crate) fn as_ptr(&self) -> *mut sys::rte_mbuf {
         self.0.as_ptr()
@@ -286,14 +296,14 @@ impl Mbuf {
 
     /// The field of type T at octet AT of the mbuf. Only for the offsets and types of `wrapper.h`.
     #[inline]
-    fn get<T: Copy, const AT: usize>(&self) -> T {
+    pub(crate) fn get<T: Copy, const AT: usize>(&self) -> T {
         // SAFETY: a live mbuf has a field of this type at this offset (offsetof), properly aligned.
         unsafe { self.0.as_ptr().byte_add(AT).cast::<T>().read() }
     }
 
     /// Writes the field of type T at octet AT of the mbuf.
     #[inline]
-    fn set<T: Copy, const AT: usize>(&mut self, value: T) {
+    pub(crate) fn set<T: Copy, const AT: usize>(&mut self, value: T) {
         // SAFETY: as for get(); the mbuf is this value's alone.
         unsafe { self.0.as_ptr().byte_add(AT).cast::<T>().write(value) }
     }
@@ -337,7 +347,7 @@ pub(crate) fn spare_room<const N: usize>(burst: &mut ArrayVec<Mbuf, N>) -> *mut 
     unsafe { burst.as_mut_ptr().add(length).cast() }
 }
 
-const fn offset(constant: sys::shim_mbuf_offset) -> usize {
+pub(crate) const fn offset(constant: sys::shim_mbuf_offset) -> usize {
     constant as usize
 }
 

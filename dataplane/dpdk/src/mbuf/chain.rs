@@ -87,6 +87,16 @@ impl Mbuf {
         Ok(())
     }
 
+    /// The packet-type word of each segment, in order.
+    pub(crate) fn segment_tags(&self) -> impl Iterator<Item = u32> {
+        let mut next = Some(self.0);
+        iter::from_fn(move || {
+            let segment = Segment(next?);
+            next = segment.next();
+            Some(segment.get::<u32, { offset(sys::SHIM_MBUF_PACKET_TYPE) }>())
+        })
+    }
+
     #[cold]
     pub(super) fn append_to_chain(&mut self, n: usize) -> Option<&mut [u8]> {
         let last = self.last_segment();
