@@ -1,16 +1,46 @@
 //! getvpn's data plane: everything that touches a packet. Poll-mode workers encrypt and decrypt ESP
 //! (RFC 4303) between the LAN and WAN ports of their links; a control thread publishes SAs and policy
 //! to them. Knows nothing of GDOI, of configuration files or of sockets.
+//!
+//! Where to begin: [`Dataplane`] is what the control thread holds, `worker` is the loop, [`inbound`]
+//! and [`outbound`] are the two ways of a packet.
 
+mod context;
 pub mod counters;
+mod dataplane;
+mod egress;
+mod fragment;
+pub mod inbound;
+pub mod outbound;
 pub mod packet;
+mod policy;
+mod ports;
 pub mod publish;
 pub mod punt;
+mod reassembly;
 pub mod replay;
+mod sa;
+mod selector;
 pub mod sender;
+mod snapshot;
 pub mod spi_table;
 mod sync;
+mod too_big;
 pub mod transform;
+mod unwrap;
 mod verdict;
+mod worker;
+mod wrap;
 
-pub use verdict::{DropReason, Verdict};
+pub use context::Context;
+pub use dataplane::{Dataplane, DataplaneConfig, DataplaneError, LinkConfig, LinkTally};
+pub use egress::Egress;
+pub use fragment::Fragmenter;
+pub use policy::{Enforce, Group, Installed, LocalAction, LocalRule, PolicyState, WithoutSa};
+pub use ports::PortsError;
+pub use reassembly::Fragments;
+pub use sa::{Direction, Mode, ReplayPolicy, Sa, SaError, SaParams};
+pub use selector::{ANY_PORT, Ports, Prefix, Selector};
+pub use snapshot::Snapshot;
+pub use verdict::DropReason;
+pub use worker::Idle;

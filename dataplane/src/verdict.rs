@@ -1,4 +1,4 @@
-//! What becomes of a packet, and why: the one table that the code, `getvpnctl`, the metrics and the
+//! Why a packet was dropped: the one table that the code, `getvpnctl`, the metrics and the
 //! documentation are made from. Read and written by every thread; holds no state.
 
 /// Declares [`DropReason`] together with each reason's name, meaning and advice, so that none of
@@ -65,6 +65,8 @@ drop_reasons! {
         "use tunnel mode for traffic that is fragmented before it reaches the member";
     Iv, "iv_exhausted", "this sender ID has used all its IVs or sequence numbers under this key",
         "the SA needs new keys or the member a new sender ID";
+    SealFailed, "seal_failed", "the cipher refused the packet",
+        "a fault in getvpn: report it with `getvpnctl sa show`";
     EspTruncated, "esp_truncated", "too short for its SA's ESP header, IV and ICV, or not a multiple of its block",
         "find the sender by capture on the WAN port";
     UnknownSpi, "unknown_spi", "no SA with this SPI",
@@ -99,19 +101,6 @@ drop_reasons! {
         "the egress port is slower than the ingress, or its link is down";
     Shutdown, "shutdown", "still in flight when the member was stopped",
         "normal at a stop";
-}
-
-/// What a packet ended in. One for every received frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Opened and sent to the LAN.
-    Decrypted,
-    /// Sealed and sent to the WAN.
-    Encrypted,
-    /// Crossed unchanged.
-    Bypassed,
-    /// Not forwarded.
-    Dropped(DropReason),
 }
 
 #[cfg(test)]

@@ -1,0 +1,87 @@
+//! What a worker's pipelines share while they work on one burst: the snapshot they see, where they
+//! count, where buffers come from. Owned by one worker.
+
+use dpdk::{Burst, Mbuf, Mempool};
+
+use crate::counters::Tally;
+use crate::packet::Headers;
+use crate::punt::PuntSender;
+use crate::snapshot::Snapshot;
+use crate::verdict::DropReason;
+
+/// A worker's surroundings during one burst.
+pub struct Context<'a> {
+    /// Number of the worker, from 0: it seals with the sender ID of this place.
+    pub worker: usize,
+    /// Number of the link that the burst came from.
+    pub link: u16,
+    /// When the burst was received, in cycles.
+    pub now: u64,
+    /// The SAs and policy in force for the whole burst.
+    pub snapshot: &'a Snapshot,
+    /// Counters of this worker and link.
+    pub tally: &'a mut Tally,
+    /// Frames dropped during the burst, freed together.
+    pub bin: &'a mut Burst,
+    /// Where unknown SPIs are reported.
+    pub punts: &'a mut PuntSender,
+    /// Buffers of ordinary frames.
+    pub pool: &'a Mempool,
+    /// Buffers that hold the largest packet in one segment.
+    pub large: &'a Mempool,
+}
+
+/// An IP packet on its way through a pipeline, in one segment.
+#[derive(Debug)]
+pub(crate) struct Arrived {
+    pub(crate) mbuf: Mbuf,
+    pub(crate) headers: Headers,
+    /// Received frames that it stands for.
+    pub(crate) frames: u16,
+}
+
+impl Context<'_> {
+    /// Ends a packet that stands for one received frame.
+    #[inline]
+    pub(crate) fn drop(&mut self, mbuf: Mbuf, reason: DropReason) {
+        self.drop_frames(mbuf, reason, 1);
+    }
+
+    /// Ends a packet that stands for `frames` received frames.
+    #[inline]
+    pub(crate) fn drop_frames(&mut self, mbuf: Mbuf, reason: DropReason, frames: u16) {
+        self.tally.count_drops(reason, u64::from(frames));
+        self.discard(mbuf);
+    }
+
+    /// Frees a frame whose verdict others bear, with the rest of the burst's.
+    #[inline]
+    pub(crate) fn discard(&mut self, mbuf: Mbuf) {
+        if self.bin.is_full() {
+            dpdk::free_burst(self.bin);
+        }
+        self.bin.push(mbuf);
+    }
+
+    /// The packet in one segment; drops it, counted, when that cannot be had.
+    #[inline]
+    pub(crate) fn contiguous(&mut self, mbuf: Mbuf, frames: u16) -> Option<Mbuf> {
+        if mbuf.is_contiguous() {
+            return Some(mbuf);
+        }
+        self.gather(mbuf, frames)
+    }
+
+    #[cold]
+    fn gather(&mut self, mbuf: Mbuf, frames: u16) -> Option<Mbuf> {
+        match mbuf.to_contiguous(self.large) {
+            Ok(mbuf) => Some(mbuf),
+            Err(mbuf) => {
+                let too_long = mbuf.pkt_len() > usize::from(self.large.data_room());
+                let reason = if too_long { DropReason::FrameTooLong } else { DropReason::NoBuffers };
+                self.drop_frames(mbuf, reason, frames);
+                None
+            }
+        }
+    }
+}

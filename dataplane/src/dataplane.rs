@@ -1,0 +1,272 @@
+//! The data plane as the control thread sees it: started on its ports and cores, given one consistent
+//! policy after the other, asked for its counters, stopped. Called by the control thread only.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use crossbeam::utils::CachePadded;
+use dpdk::acl::AclError;
+use dpdk::{Eal, JoinHandle, Mempool, Port, cycles, cycles_hz};
+use thiserror::Error;
+
+use crate::counters::{SharedTally, Tally};
+use crate::policy::PolicyState;
+use crate::ports::{self, PortsError};
+use crate::publish::{self, Publisher};
+use crate::punt::{self, PuntReceiver};
+use crate::snapshot::Snapshot;
+use crate::worker::{Idle, LinkCounts, Signals, Worker};
+
+/// A LAN port wired to a WAN port.
+#[derive(Clone, Debug)]
+pub struct LinkConfig {
+    /// For people.
+    pub name: String,
+    /// The cleartext side, as DPDK names the device.
+    pub lan: String,
+    /// The ciphertext side, likewise.
+    pub wan: String,
+    /// The WAN's MTU in octets, from the IP header on.
+    pub mtu: u16,
+}
+
+/// How the data plane is set up. Workers and links stay as they are until it stops.
+#[derive(Clone, Debug)]
+pub struct DataplaneConfig {
+    /// At least one.
+    pub links: Vec<LinkConfig>,
+    /// What workers do when nothing arrives.
+    pub idle: Idle,
+    /// Buffers for ordinary frames.
+    pub buffers: u32,
+    /// How long a full transmit queue is tried again, in microseconds.
+    pub tx_wait_us: u32,
+    /// How long to wait at the start for the ports' links to come up.
+    pub link_wait: Duration,
+}
+
+/// Messages about unknown SPIs that may wait for the control thread.
+const PUNT_RING: usize = 4096;
+/// How often a worker tells of the same unknown SPI, at the most.
+const PUNTS_PER_SECOND: u64 = 10;
+
+/// Why the data plane cannot start or go on.
+#[derive(Debug, Error)]
+pub enum DataplaneError {
+    /// A port or buffer pool cannot be set up.
+    #[error(transparent)]
+    Ports(#[from] PortsError),
+    /// DPDK cannot build the policy's ACL.
+    #[error("the policy cannot be compiled: {0}")]
+    Policy(#[from] AclError),
+    /// A worker could not be launched.
+    #[error("worker {worker} cannot be started: {reason}")]
+    Launch {
+        /// Its number.
+        worker: usize,
+        /// What DPDK said.
+        reason: String,
+    },
+    /// No cores.
+    #[error("there is no core for a worker")]
+    NoWorkers,
+    /// A worker has panicked; no packet crosses it any more.
+    #[error("worker {worker} has panicked: {reason}")]
+    Panicked {
+        /// Its number.
+        worker: usize,
+        /// What the panic said.
+        reason: String,
+    },
+}
+
+/// The counters of one worker and link.
+#[derive(Clone, Debug)]
+pub struct LinkTally {
+    /// Number of the worker.
+    pub worker: usize,
+    /// Number of the link.
+    pub link: usize,
+    /// What it counted.
+    pub tally: Tally,
+}
+
+/// A running data plane. Dropping it stops the workers.
+pub struct Dataplane {
+    workers: Vec<Option<JoinHandle<()>>>,
+    signals: Arc<Signals>,
+    publisher: Publisher<Snapshot>,
+    current: Arc<Snapshot>,
+    /// Indexed by worker, then link.
+    shared: Vec<Vec<Arc<SharedTally>>>,
+    punts: PuntReceiver,
+    ports: Vec<Arc<Port>>,
+    pool: Arc<Mempool>,
+}
+
+impl Dataplane {
+    /// Sets up ports and buffers and launches one worker on each of `eal`'s worker cores, under
+    /// `state`.
+    ///
+    /// # Errors
+    /// When a port, pool, policy or worker cannot be had; nothing is left running.
+    pub fn start(eal: &Eal, config: &DataplaneConfig, state: &PolicyState) -> Result<Self, DataplaneError> {
+        let lcores = eal.worker_lcores();
+        let count = lcores.len();
+        if count == 0 {
+            return Err(DataplaneError::NoWorkers);
+        }
+        let current = Arc::new(Snapshot::build(state, None)?);
+        let (publisher, subscribers) = publish::channel(&current, count);
+        let punt_interval = cycles_hz() / PUNTS_PER_SECOND;
+        let (punt_senders, punts) =
+            punt::channel(u16::try_from(count).unwrap_or(u16::MAX), PUNT_RING, punt_interval);
+        let ports::Wiring { pool, large, ports, stations } = ports::wire(config, count)?;
+        let now = cycles();
+        let signals = Arc::new(Signals {
+            stop: AtomicBool::new(false),
+            last_received: (0..count).map(|_| CachePadded::new(AtomicU64::new(now))).collect(),
+            ended: (0..count).map(|_| AtomicBool::new(false)).collect(),
+        });
+        let mut dataplane = Dataplane {
+            workers: Vec::new(),
+            signals: Arc::clone(&signals),
+            publisher,
+            current,
+            shared: Vec::new(),
+            punts,
+            ports,
+            pool: Arc::clone(&pool),
+        };
+        let parts = lcores.into_iter().zip(stations).zip(subscribers).zip(punt_senders).enumerate();
+        for (number, (((lcore, stations), snapshots), punts)) in parts {
+            let counts: Vec<LinkCounts> = config.links.iter().map(|_| LinkCounts::default()).collect();
+            dataplane.shared.push(counts.iter().map(|c| Arc::clone(&c.shared)).collect());
+            let worker = Worker {
+                number,
+                stations,
+                counts,
+                snapshots,
+                punts,
+                pool: Arc::clone(&pool),
+                large: Arc::clone(&large),
+                signals: Arc::clone(&signals),
+                idle: config.idle,
+            };
+            let handle = eal
+                .launch(lcore, move || worker.run())
+                .map_err(|e| DataplaneError::Launch { worker: number, reason: e.to_string() })?;
+            dataplane.workers.push(Some(handle));
+        }
+        Ok(dataplane)
+    }
+
+    /// How many workers there are.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        self.workers.len()
+    }
+
+    /// Puts `state` in force, all of it at once: every worker sees it from its next burst on.
+    ///
+    /// # Errors
+    /// When the policy cannot be compiled; what was in force stays.
+    pub fn publish(&mut self, state: &PolicyState) -> Result<(), DataplaneError> {
+        let next = Arc::new(Snapshot::build(state, Some(&self.current))?);
+        self.publisher.publish(&next);
+        self.current = next;
+        Ok(())
+    }
+
+    /// Drops what workers no longer use, and notices workers that have ended.
+    ///
+    /// # Errors
+    /// When a worker has panicked.
+    pub fn housekeeping(&mut self) -> Result<(), DataplaneError> {
+        self.publisher.reap();
+        for (worker, slot) in self.workers.iter_mut().enumerate() {
+            let ended = self.signals.ended[worker].load(Ordering::Acquire);
+            if let Some(handle) = slot.take_if(|_| ended) {
+                join(worker, handle)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The counters of every worker and link; the conservation law holds in each.
+    #[must_use]
+    pub fn counters(&self) -> Vec<LinkTally> {
+        let per_worker = self.shared.iter().enumerate();
+        per_worker
+            .flat_map(|(worker, links)| {
+                links.iter().enumerate().map(move |(link, shared)| LinkTally {
+                    worker,
+                    link,
+                    tally: shared.read(),
+                })
+            })
+            .collect()
+    }
+
+    /// Unknown SPIs, as workers report them.
+    pub fn punts(&mut self) -> &mut PuntReceiver {
+        &mut self.punts
+    }
+
+    /// The ports, LAN and WAN of the first link first.
+    #[must_use]
+    pub fn ports(&self) -> &[Arc<Port>] {
+        &self.ports
+    }
+
+    /// Free and all buffers for ordinary frames.
+    #[must_use]
+    pub fn buffers(&self) -> (u32, u32) {
+        (self.pool.available(), self.pool.count())
+    }
+
+    /// How long no worker has received anything.
+    #[must_use]
+    pub fn idle_for(&self) -> Duration {
+        let last = self.signals.last_received.iter().map(|at| at.load(Ordering::Relaxed)).max();
+        let idle = cycles().saturating_sub(last.unwrap_or(0));
+        Duration::from_secs_f64(idle as f64 / cycles_hz() as f64)
+    }
+
+    /// Ends the workers, which first take what they hold to its verdicts, and returns the last counters.
+    ///
+    /// # Errors
+    /// When a worker had panicked.
+    pub fn stop(mut self) -> Result<Vec<LinkTally>, DataplaneError> {
+        self.end()?;
+        Ok(self.counters())
+    }
+
+    fn end(&mut self) -> Result<(), DataplaneError> {
+        self.signals.stop.store(true, Ordering::Relaxed);
+        let mut first = Ok(());
+        for (worker, slot) in self.workers.iter_mut().enumerate() {
+            if let Some(handle) = slot.take() {
+                first = first.and(join(worker, handle));
+            }
+        }
+        first
+    }
+}
+
+impl Drop for Dataplane {
+    fn drop(&mut self) {
+        if let Err(error) = self.end() {
+            tracing::error!(event = "worker_panicked", %error);
+        }
+    }
+}
+
+fn join(worker: usize, handle: JoinHandle<()>) -> Result<(), DataplaneError> {
+    handle.join().map_err(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        DataplaneError::Panicked { worker, reason: text.unwrap_or("no message").to_owned() }
+    })
+}

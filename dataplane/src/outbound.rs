@@ -1,0 +1,308 @@
+//! LAN to WAN: each packet is classified, fitted to the MTU, wrapped and sealed a burst at a time under
+//! its group's newest SA. Runs on a worker; never blocks or allocates.
+
+use std::ops::Range;
+use std::ptr;
+use std::sync::Arc;
+
+use arrayvec::ArrayVec;
+use crossbeam::queue::ArrayQueue;
+use dpdk::{BURST, Burst, Mbuf};
+
+use crate::context::{Arrived, Context};
+use crate::egress::{Egress, Outgoing};
+use crate::fragment::Fragmenter;
+use crate::packet::{Fragment, Headers, Parsed, Version, parse};
+use crate::policy::{Action, Enforce, Protect, WithoutSa};
+use crate::reassembly::Fragments;
+use crate::sa::{Mode, Sa};
+use crate::too_big::{TooBig, reported_mtu};
+use crate::transform::{SealJob, seal_burst};
+use crate::verdict::DropReason;
+use crate::wrap::wrap;
+
+/// The outbound pipeline of one receive queue.
+#[derive(Debug)]
+pub struct Outbound {
+    /// The WAN's MTU, in octets from the IP header on.
+    mtu: usize,
+    /// For transport mode, which protects whole datagrams only (RFC 4303 section 3.1.1).
+    fragments: Fragments,
+    fragmenter: Fragmenter,
+    too_big: TooBig,
+    /// Identification of the next outer IPv4 header.
+    id: u16,
+}
+
+/// Frames of our own for the LAN: its transmit queue belongs to the inbound pipeline, perhaps on
+/// another worker.
+pub type Mail = Arc<ArrayQueue<Mbuf>>;
+
+/// Where packets go.
+pub struct Exits<'a> {
+    /// The WAN.
+    pub wan: &'a mut Egress,
+    /// Back to the LAN, for ICMP errors; what does not fit in is not sent.
+    pub lan: &'a Mail,
+}
+
+/// A packet on its way under an SA.
+struct Protected<'s> {
+    mbuf: Mbuf,
+    headers: Headers,
+    sa: &'s Sa,
+    outgoing: Outgoing,
+    frames: u16,
+    /// Larger than the MTU when sealed, to be fragmented after that.
+    split: bool,
+}
+
+type Lane<'s> = ArrayVec<Protected<'s>, BURST>;
+
+impl Outbound {
+    /// A pipeline to a WAN of `mtu` octets that holds at most the fragments which `fragments` bounds.
+    #[must_use]
+    pub fn new(mtu: u16, fragments: Fragments, fragmenter: Fragmenter) -> Self {
+        Outbound { mtu: usize::from(mtu), fragments, fragmenter, too_big: TooBig::new(), id: 0 }
+    }
+
+    /// Takes a burst from the LAN to its verdicts.
+    pub fn process(&mut self, burst: &mut Burst, cx: &mut Context<'_>, exits: &mut Exits<'_>) {
+        let mut packets = ArrayVec::<Arrived, BURST>::new();
+        for mbuf in burst.drain(..) {
+            let Some(mbuf) = cx.contiguous(mbuf, 1) else { continue };
+            match parse(mbuf.data()) {
+                Parsed::Ip(headers) => packets.push(Arrived { mbuf, headers, frames: 1 }),
+                Parsed::NotIp => exits.wan.bypass(mbuf, 1, cx),
+                Parsed::Malformed(reason) => cx.drop(mbuf, reason),
+            }
+        }
+        if packets.is_empty() {
+            return;
+        }
+        let policy = &cx.snapshot.policy;
+        let mut rules = [0; BURST];
+        policy.classify(packets.iter().map(|packet| &packet.headers), &mut rules);
+        let mut lane = Lane::new();
+        for (packet, rule) in packets.into_iter().zip(rules) {
+            match policy.action(rule) {
+                Action::Bypass => exits.wan.bypass(packet.mbuf, 1, cx),
+                Action::Drop => cx.drop(packet.mbuf, DropReason::Policy),
+                Action::Protect(protect) => self.protect(packet, protect, &mut lane, cx, exits),
+            }
+        }
+        self.seal(&mut lane, cx, exits);
+    }
+
+    /// Fragments that have waited too long are dropped.
+    pub fn expire(&mut self, cx: &mut Context<'_>) {
+        self.fragments.expire(cx);
+    }
+
+    /// Drops everything that is held, for a stop.
+    pub fn drain(&mut self, cx: &mut Context<'_>) {
+        self.fragments.drain(cx);
+    }
+
+    #[inline]
+    fn protect<'s>(
+        &mut self,
+        packet: Arrived,
+        protect: &'s Protect,
+        lane: &mut Lane<'s>,
+        cx: &mut Context<'s>,
+        exits: &mut Exits<'_>,
+    ) {
+        let Arrived { mbuf, headers, frames } = packet;
+        let sa = match (protect.enforce, &protect.sa, protect.without_sa) {
+            (Enforce::ReceiveOnly, _, _) | (_, None, WithoutSa::Bypass) => {
+                return exits.wan.bypass(mbuf, frames, cx);
+            }
+            (_, None, WithoutSa::Drop) => return cx.drop_frames(mbuf, DropReason::NoSa, frames),
+            (_, Some(sa), _) => &**sa,
+        };
+        if sa.mode() == Mode::Transport && headers.fragment != Fragment::None {
+            return self.reassemble(mbuf, &headers, lane, cx, exits);
+        }
+        let header = usize::from(headers.transport_insert_at - headers.l2_len);
+        let max_packet = sa.max_packet(self.mtu, headers.version, header);
+        let packet = Protected { mbuf, headers, sa, outgoing: Outgoing::Encrypted, frames, split: false };
+        if packet.headers.total_len as usize <= max_packet {
+            self.enqueue(packet, lane, cx, exits);
+        } else {
+            self.fit(packet, max_packet, lane, cx, exits);
+        }
+    }
+
+    #[inline]
+    fn enqueue<'s>(
+        &mut self,
+        packet: Protected<'s>,
+        lane: &mut Lane<'s>,
+        cx: &mut Context<'_>,
+        exits: &mut Exits<'_>,
+    ) {
+        if lane.is_full() {
+            self.seal(lane, cx, exits);
+        }
+        lane.push(packet);
+    }
+
+    /// A packet too big for the MTU once sealed: fragments before encryption where that may be, after
+    /// it where it must, an ICMP error otherwise (RFC 4301 section 8).
+    #[cold]
+    fn fit<'s>(
+        &mut self,
+        mut packet: Protected<'s>,
+        max_packet: usize,
+        lane: &mut Lane<'s>,
+        cx: &mut Context<'_>,
+        exits: &mut Exits<'_>,
+    ) {
+        let headers = &packet.headers;
+        let reported = reported_mtu(max_packet, headers.version);
+        match (headers.version, packet.sa.mode()) {
+            (Version::V4, Mode::Tunnel) if !headers.dont_fragment => {
+                self.split_before_sealing(packet, max_packet, lane, cx, exits);
+            }
+            (Version::V4, Mode::Transport) if !headers.dont_fragment => {
+                packet.split = true;
+                self.enqueue(packet, lane, cx, exits);
+            }
+            (Version::V6, _) if headers.total_len as usize <= reported => {
+                packet.split = true;
+                self.enqueue(packet, lane, cx, exits);
+            }
+            _ => {
+                if let Some(error) = self.too_big.answer(&packet.mbuf, headers, reported, cx) {
+                    // A full box means that the LAN is not keeping up: one more ICMP error would not help.
+                    drop(exits.lan.push(error));
+                }
+                cx.drop_frames(packet.mbuf, DropReason::TooBig, packet.frames);
+            }
+        }
+    }
+
+    /// The pieces go on as packets of their own; the first stands for the frames received.
+    fn split_before_sealing<'s>(
+        &mut self,
+        packet: Protected<'s>,
+        max_packet: usize,
+        lane: &mut Lane<'s>,
+        cx: &mut Context<'_>,
+        exits: &mut Exits<'_>,
+    ) {
+        let Protected { mbuf, headers, sa, outgoing, frames, .. } = packet;
+        let pieces = match self.fragmenter.split(mbuf, &headers, max_packet, cx) {
+            Ok(pieces) => pieces,
+            Err((mbuf, reason)) => return cx.drop_frames(mbuf, reason, frames),
+        };
+        let mut standing = (outgoing, frames);
+        for mbuf in pieces {
+            let (outgoing, frames) = std::mem::replace(&mut standing, (Outgoing::Fragment, 0));
+            match parse(mbuf.data()) {
+                Parsed::Ip(headers) => {
+                    let piece = Protected { mbuf, headers, sa, outgoing, frames, split: false };
+                    self.enqueue(piece, lane, cx, exits);
+                }
+                Parsed::Malformed(reason) => cx.drop_frames(mbuf, reason, frames),
+                Parsed::NotIp => cx.drop_frames(mbuf, DropReason::SealFailed, frames),
+            }
+        }
+    }
+
+    /// Transport mode protects whole datagrams: a fragment waits for the others, and the datagram is
+    /// classified anew, by its ports.
+    #[cold]
+    fn reassemble<'s>(
+        &mut self,
+        mbuf: Mbuf,
+        headers: &Headers,
+        lane: &mut Lane<'s>,
+        cx: &mut Context<'s>,
+        exits: &mut Exits<'_>,
+    ) {
+        let Some(whole) = self.fragments.push(mbuf, headers, cx) else { return };
+        match cx.snapshot.policy.action_of(&whole.headers) {
+            Action::Protect(protect) if whole.headers.fragment == Fragment::None => {
+                self.protect(whole, protect, lane, cx, exits);
+            }
+            Action::Bypass => exits.wan.bypass(whole.mbuf, whole.frames, cx),
+            Action::Drop => cx.drop_frames(whole.mbuf, DropReason::Policy, whole.frames),
+            Action::Protect(_) => cx.drop_frames(whole.mbuf, DropReason::TransportFragment, whole.frames),
+        }
+    }
+
+    /// Wraps and seals what is in the lane, and hands it to the WAN in order.
+    fn seal(&mut self, lane: &mut Lane<'_>, cx: &mut Context<'_>, exits: &mut Exits<'_>) {
+        let runs: ArrayVec<usize, BURST> =
+            lane.chunk_by(|a, b| ptr::eq(a.sa, b.sa)).map(<[_]>::len).collect();
+        let mut sealed: ArrayVec<Wrapped<'_>, BURST> = ArrayVec::new();
+        let mut packets = lane.drain(..);
+        for run in runs {
+            let mut numbers = None;
+            for mut packet in packets.by_ref().take(run) {
+                let sa = packet.sa;
+                let numbers = numbers.get_or_insert_with(|| sa.senders[cx.worker].take(run));
+                let wrapped = match numbers.next() {
+                    None => Err(DropReason::Iv),
+                    Some(number) => {
+                        self.id = self.id.wrapping_add(1);
+                        packet.wrap(number.seq, self.id, cx).map(|esp| (esp, number.iv))
+                    }
+                };
+                match wrapped {
+                    Ok((esp, iv)) => sealed.push((packet, esp, iv)),
+                    Err(reason) => {
+                        sa.sealed.add_errors(cx.worker, 1);
+                        cx.drop_frames(packet.mbuf, reason, packet.frames);
+                    }
+                }
+            }
+        }
+        drop(packets);
+        let done = encipher(&mut sealed);
+        for ((packet, ..), done) in sealed.into_iter().zip(done) {
+            if !done {
+                packet.sa.sealed.add_errors(cx.worker, 1);
+                cx.drop_frames(packet.mbuf, DropReason::SealFailed, packet.frames);
+                continue;
+            }
+            packet.sa.sealed.add(cx.worker, 1, u64::from(packet.headers.total_len));
+            if packet.split {
+                self.fragmenter.after_sealing(packet.mbuf, packet.frames, self.mtu, cx, exits.wan);
+            } else {
+                exits.wan.push(packet.mbuf, packet.outgoing, packet.frames, cx);
+            }
+        }
+    }
+}
+
+/// A packet with its ESP around it, where that lies, and the IV to seal it with.
+type Wrapped<'s> = (Protected<'s>, Range<usize>, u64);
+
+/// Seals the packets; says of each whether that was done.
+fn encipher(packets: &mut ArrayVec<Wrapped<'_>, BURST>) -> ArrayVec<bool, BURST> {
+    let mut jobs: ArrayVec<SealJob<'_>, BURST> = packets
+        .iter_mut()
+        .map(|(packet, esp, iv)| {
+            let esp = packet.mbuf.data_mut().get_mut(esp.clone()).unwrap_or_default();
+            SealJob::new(&packet.sa.cipher, esp, *iv)
+        })
+        .collect();
+    seal_burst(&mut jobs);
+    jobs.iter().map(|job| job.sealed).collect()
+}
+
+impl Protected<'_> {
+    /// Wraps the packet, in a larger buffer when its own has no room.
+    #[inline]
+    fn wrap(&mut self, seq: u32, id: u16, cx: &mut Context<'_>) -> Result<Range<usize>, DropReason> {
+        if let Some(esp) = wrap(&mut self.mbuf, &self.headers, self.sa, seq, id) {
+            return Ok(esp);
+        }
+        let larger = Mbuf::copy_from(cx.large, self.mbuf.data()).ok_or(DropReason::NoBuffers)?;
+        self.mbuf = larger;
+        wrap(&mut self.mbuf, &self.headers, self.sa, seq, id).ok_or(DropReason::FrameTooLong)
+    }
+}

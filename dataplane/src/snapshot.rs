@@ -1,0 +1,41 @@
+//! What a worker sees of the control thread's decisions: SAs by SPI, and policy, published as one.
+//! Immutable; read by workers, built and dropped by the control thread.
+
+use std::sync::Arc;
+
+use dpdk::acl::AclError;
+
+use crate::policy::{Policy, PolicyState};
+use crate::sa::Sa;
+use crate::spi_table::SpiTable;
+
+/// One consistent set of decisions.
+#[derive(Debug)]
+pub struct Snapshot {
+    pub(crate) sas: SpiTable<TableEntry>,
+    pub(crate) policy: Policy,
+}
+
+/// An SA under its SPI.
+#[derive(Debug)]
+pub(crate) struct TableEntry {
+    pub(crate) sa: Arc<Sa>,
+    pub(crate) receives: bool,
+}
+
+impl Snapshot {
+    /// Builds a snapshot; parts of `previous` that have not changed are kept.
+    ///
+    /// # Errors
+    /// When DPDK cannot build the ACL of the policy.
+    pub fn build(state: &PolicyState, previous: Option<&Snapshot>) -> Result<Snapshot, AclError> {
+        let entries = state
+            .sas
+            .iter()
+            .map(|i| (i.sa.spi(), TableEntry { sa: Arc::clone(&i.sa), receives: i.receives }));
+        Ok(Snapshot {
+            sas: SpiTable::build(entries),
+            policy: Policy::build(state, previous.map(|p| &p.policy))?,
+        })
+    }
+}

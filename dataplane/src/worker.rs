@@ -1,0 +1,245 @@
+//! A poll-mode worker: receives a burst, runs it through its pipeline to the end, sends, counts, and
+//! starts over. Runs alone on its core; never blocks, allocates or makes a system call (but for the
+//! sleep of [`Idle::Sleep`] when nothing arrives).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use crossbeam::utils::CachePadded;
+use dpdk::{Burst, Mempool, RxQueue, cycles};
+
+use crate::context::Context;
+use crate::counters::{SharedTally, Tally};
+use crate::egress::{Egress, Outgoing};
+use crate::inbound::Inbound;
+use crate::outbound::{Exits, Mail, Outbound};
+use crate::publish::Subscriber;
+use crate::punt::PuntSender;
+use crate::snapshot::Snapshot;
+
+/// What a worker does when nothing arrives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Idle {
+    /// Polls on: a core of its own.
+    Spin,
+    /// Sleeps for up to a millisecond: for shared cores, tests and demos.
+    Sleep,
+}
+
+/// Between the control thread and all workers.
+#[derive(Debug)]
+pub(crate) struct Signals {
+    /// Written by the control thread.
+    pub(crate) stop: AtomicBool,
+    /// Entry n is written by worker n: when it last received something, in cycles.
+    pub(crate) last_received: Box<[CachePadded<AtomicU64>]>,
+    /// Entry n is set when worker n has ended, told to or not.
+    pub(crate) ended: Box<[AtomicBool]>,
+}
+
+/// Says that a worker has ended when it goes out of scope, by a panic too.
+pub(crate) struct SignOff<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for SignOff<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+/// One core's share of the links.
+pub(crate) struct Worker {
+    pub(crate) number: usize,
+    pub(crate) stations: Vec<Station>,
+    /// Indexed by link.
+    pub(crate) counts: Vec<LinkCounts>,
+    pub(crate) snapshots: Subscriber<Snapshot>,
+    pub(crate) punts: PuntSender,
+    pub(crate) pool: Arc<Mempool>,
+    pub(crate) large: Arc<Mempool>,
+    pub(crate) signals: Arc<Signals>,
+    pub(crate) idle: Idle,
+}
+
+/// A receive queue and the way its frames take.
+pub(crate) struct Station {
+    pub(crate) link: u16,
+    pub(crate) rx: RxQueue,
+    pub(crate) way: Way,
+}
+
+pub(crate) enum Way {
+    /// WAN to LAN, and what other pipelines have for the LAN.
+    Inbound { pipeline: Inbound, lan: Egress, mail: Mail },
+    /// LAN to WAN.
+    Outbound { pipeline: Outbound, wan: Egress, lan: Mail },
+}
+
+/// A worker's counters of a link.
+#[derive(Default)]
+pub(crate) struct LinkCounts {
+    pub(crate) tally: Tally,
+    /// Written by this worker, read by the control thread.
+    pub(crate) shared: Arc<SharedTally>,
+}
+
+/// How often held fragments are looked at, in times a second.
+const EXPIRY_RATE: u64 = 100;
+
+impl Worker {
+    /// Works until told to stop, then ends what is still held.
+    pub(crate) fn run(mut self) {
+        let signals = Arc::clone(&self.signals);
+        let _sign_off = SignOff(&signals.ended[self.number]);
+        let mut rest = Rest::new(self.idle);
+        let mut burst = Burst::new();
+        let mut bin = Burst::new();
+        let expiry_interval = dpdk::cycles_hz() / EXPIRY_RATE;
+        let mut next_expiry = cycles() + expiry_interval;
+        while !self.signals.stop.load(Ordering::Relaxed) {
+            let now = cycles();
+            let received = self.turn(now, &mut burst, &mut bin);
+            if now >= next_expiry {
+                next_expiry = now + expiry_interval;
+                self.visit(now, &mut bin, Way::expire);
+            }
+            rest.after(received);
+        }
+        self.finish(&mut burst, &mut bin);
+    }
+
+    /// One burst from every receive queue; returns how many frames there were.
+    fn turn(&mut self, now: u64, burst: &mut Burst, bin: &mut Burst) -> usize {
+        let snapshot = self.snapshots.current();
+        let mut total = 0;
+        for station in &mut self.stations {
+            let received = station.rx.burst(burst);
+            if received == 0 && !station.way.has_mail() {
+                continue;
+            }
+            total += received;
+            let counts = &mut self.counts[usize::from(station.link)];
+            counts.tally.rx += received as u64;
+            counts.tally.rx_octets += burst.iter().map(|m| m.pkt_len() as u64).sum::<u64>();
+            let mut cx = Context {
+                worker: self.number,
+                link: station.link,
+                now,
+                snapshot,
+                tally: &mut counts.tally,
+                bin,
+                punts: &mut self.punts,
+                pool: &self.pool,
+                large: &self.large,
+            };
+            station.way.process(burst, &mut cx);
+            dpdk::free_burst(bin);
+            counts.shared.publish(&counts.tally);
+        }
+        if total > 0 {
+            self.signals.last_received[self.number].store(now, Ordering::Relaxed);
+        }
+        total
+    }
+
+    /// Takes what the queues still hold to its verdicts, then ends what waits for more.
+    fn finish(&mut self, burst: &mut Burst, bin: &mut Burst) {
+        // A source that never runs dry must not keep the member from stopping.
+        const LAST_TURNS: usize = 64;
+        for _ in 0..LAST_TURNS {
+            if self.turn(cycles(), burst, bin) == 0 {
+                break;
+            }
+        }
+        self.visit(cycles(), bin, Way::drain);
+    }
+
+    /// Does something with every pipeline outside of a burst.
+    fn visit(&mut self, now: u64, bin: &mut Burst, act: fn(&mut Way, &mut Context<'_>)) {
+        let snapshot = self.snapshots.current();
+        for station in &mut self.stations {
+            let counts = &mut self.counts[usize::from(station.link)];
+            let mut cx = Context {
+                worker: self.number,
+                link: station.link,
+                now,
+                snapshot,
+                tally: &mut counts.tally,
+                bin,
+                punts: &mut self.punts,
+                pool: &self.pool,
+                large: &self.large,
+            };
+            act(&mut station.way, &mut cx);
+            counts.shared.publish(&counts.tally);
+        }
+    }
+}
+
+impl Way {
+    #[inline]
+    fn has_mail(&self) -> bool {
+        matches!(self, Way::Inbound { mail, .. } if !mail.is_empty())
+    }
+
+    #[inline]
+    fn process(&mut self, burst: &mut Burst, cx: &mut Context<'_>) {
+        match self {
+            Way::Inbound { pipeline, lan, mail } => {
+                while let Some(frame) = mail.pop() {
+                    lan.push(frame, Outgoing::Icmp, 0, cx);
+                }
+                pipeline.process(burst, cx, lan);
+                lan.flush(cx.tally);
+            }
+            Way::Outbound { pipeline, wan, lan } => {
+                pipeline.process(burst, cx, &mut Exits { wan, lan });
+                wan.flush(cx.tally);
+            }
+        }
+    }
+
+    fn expire(&mut self, cx: &mut Context<'_>) {
+        match self {
+            Way::Inbound { pipeline, .. } => pipeline.expire(cx),
+            Way::Outbound { pipeline, .. } => pipeline.expire(cx),
+        }
+    }
+
+    fn drain(&mut self, cx: &mut Context<'_>) {
+        match self {
+            Way::Inbound { pipeline, .. } => pipeline.drain(cx),
+            Way::Outbound { pipeline, .. } => pipeline.drain(cx),
+        }
+    }
+}
+
+/// What happens between turns.
+struct Rest {
+    idle: Idle,
+    empty_turns: u32,
+}
+
+impl Rest {
+    /// Turns without a frame before the first sleep: a gap between bursts costs no latency.
+    const PATIENCE: u32 = 256;
+    const SHORTEST: Duration = Duration::from_micros(50);
+    const LONGEST: Duration = Duration::from_millis(1);
+
+    fn new(idle: Idle) -> Self {
+        Rest { idle, empty_turns: 0 }
+    }
+
+    #[inline]
+    fn after(&mut self, received: usize) {
+        if received > 0 {
+            self.empty_turns = 0;
+        } else if self.idle == Idle::Sleep {
+            self.empty_turns = self.empty_turns.saturating_add(1);
+            if self.empty_turns > Self::PATIENCE {
+                let doublings = (self.empty_turns - Self::PATIENCE).min(8);
+                std::thread::sleep((Self::SHORTEST * (1 << doublings)).min(Self::LONGEST));
+            }
+        }
+    }
+}

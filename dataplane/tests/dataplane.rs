@@ -1,0 +1,169 @@
+//! The data plane with its workers running: ports, queues, publishing, counters and the end. One test
+//! at a time, since there is one set of worker cores.
+
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "tests")]
+
+mod common;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use common::*;
+use dpdk::testing::{RingPort, eal};
+use dpdk::{Burst, Mbuf, Mempool};
+use getvpn_dataplane::counters::Tally;
+use getvpn_dataplane::transform::Transform;
+use getvpn_dataplane::{
+    Dataplane, DataplaneConfig, DataplaneError, DropReason, Idle, LinkConfig, Mode, PolicyState, Sa,
+};
+
+static CORES: Mutex<()> = Mutex::new(());
+
+/// The cores, for one test alone, with EAL started.
+fn cores() -> MutexGuard<'static, ()> {
+    eal();
+    CORES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn config(lan: &RingPort, wan: &RingPort) -> DataplaneConfig {
+    DataplaneConfig {
+        links: vec![LinkConfig {
+            name: "site".into(),
+            lan: lan.name().into(),
+            wan: wan.name().into(),
+            mtu: 1500,
+        }],
+        idle: Idle::Sleep,
+        buffers: 4096,
+        tx_wait_us: 0,
+        link_wait: Duration::ZERO,
+    }
+}
+
+/// Puts frames on a wire and takes as many off another, or fails after a while.
+fn cross(pool: &Mempool, frames: &[Vec<u8>], from: &RingPort, to: &RingPort, queues: u16) -> Vec<Vec<u8>> {
+    let mut arrived = Vec::new();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    for (i, chunk) in frames.chunks(dpdk::BURST).enumerate() {
+        let mut burst: Burst = chunk.iter().map(|f| Mbuf::copy_from(pool, f).unwrap()).collect();
+        while !burst.is_empty() {
+            from.inject(i as u16 % queues, &mut burst);
+            assert!(Instant::now() < deadline, "the worker does not receive");
+        }
+    }
+    while arrived.len() < frames.len() {
+        assert!(Instant::now() < deadline, "{} of {} came", arrived.len(), frames.len());
+        for queue in 0..queues {
+            let mut burst = Burst::new();
+            to.collect(queue, &mut burst);
+            arrived.extend(burst.iter().map(|mbuf| mbuf.data().to_vec()));
+        }
+        std::thread::yield_now();
+    }
+    arrived
+}
+
+fn total(dataplane: &Dataplane) -> Tally {
+    let tallies = dataplane.counters();
+    assert!(tallies.iter().all(|t| t.tally.received() == t.tally.accounted()));
+    tallies.iter().map(|t| &t.tally).sum()
+}
+
+fn started(state: &PolicyState, queues: u16) -> (Dataplane, RingPort, RingPort) {
+    let (lan, wan) = (RingPort::new(queues, 1024).unwrap(), RingPort::new(queues, 1024).unwrap());
+    let dataplane = Dataplane::start(eal(), &config(&lan, &wan), state).unwrap();
+    (dataplane, lan, wan)
+}
+
+fn for_workers(spi: u32) -> PolicyState {
+    let sa = Sa::new(&params(spi, Transform::Aes128Gcm, Mode::Tunnel), eal().worker_lcores().len()).unwrap();
+    PolicyState { groups: vec![group()], sas: vec![sa.into()], ..Default::default() }
+}
+
+#[test]
+fn workers_seal_and_open_with_one_queue_shared_out_and_with_a_queue_each() {
+    let _alone = cores();
+    let workers = eal().worker_lcores().len() as u16;
+    let pool = Mempool::new("wire", 2047, 0, 2048, None).unwrap();
+    for queues in [1, workers] {
+        let (dataplane, lan, wan) = started(&for_workers(0x1001), queues);
+        let frames: Vec<_> = (0..500u32).map(|i| udp4(&i.to_be_bytes())).collect();
+        let mut sealed = cross(&pool, &frames, &lan, &wan, queues);
+        let sids: std::collections::HashSet<_> = sealed.iter().map(|f| f[42..44].to_vec()).collect();
+        assert_eq!(sids.len(), usize::from(queues), "each worker seals with its own sender ID");
+        let ivs: std::collections::HashSet<_> = sealed.iter().map(|f| f[42..50].to_vec()).collect();
+        assert_eq!(ivs.len(), 500, "no IV twice");
+        let mut opened = cross(&pool, &sealed, &wan, &lan, queues);
+        opened.sort();
+        let mut expected = frames.clone();
+        expected.sort();
+        assert_eq!(opened, expected);
+        sealed.clear();
+        let last: Tally = dataplane.stop().unwrap().iter().map(|t| &t.tally).sum();
+        assert_eq!((last.rx, last.encrypted, last.decrypted), (1000, 500, 500));
+        assert_eq!(last.received(), last.accounted());
+    }
+}
+
+#[test]
+fn a_publish_takes_effect_while_traffic_runs_and_nothing_is_lost() {
+    let _alone = cores();
+    let pool = Mempool::new("wire", 2047, 0, 2048, None).unwrap();
+    let (mut dataplane, lan, wan) = started(&for_workers(0x1001), 1);
+    let frames: Vec<_> = (0..300u32).map(|i| udp4(&i.to_be_bytes())).collect();
+    for round in 0..20u32 {
+        let old = for_workers(0x1001 + round);
+        let mut both = old.clone();
+        both.sas.extend(for_workers(0x1002 + round).sas);
+        dataplane.publish(&both).unwrap();
+        dataplane.housekeeping().unwrap();
+        let sealed = cross(&pool, &frames, &lan, &wan, 1);
+        // A worker may finish the burst that it had begun, no more.
+        let newest = sealed.iter().filter(|f| f[34..38] == (0x1002 + round).to_be_bytes()).count();
+        assert!(newest >= frames.len() - 32, "{newest}");
+        assert_eq!(cross(&pool, &sealed, &wan, &lan, 1).len(), frames.len());
+    }
+    let tally = total(&dataplane);
+    assert_eq!((tally.encrypted, tally.decrypted, tally.dropped()), (6000, 6000, 0));
+    assert!(dataplane.idle_for() < Duration::from_secs(10));
+}
+
+#[test]
+fn a_full_egress_port_drops_with_its_reason_and_loses_no_buffer() {
+    let _alone = cores();
+    let pool = Mempool::new("wire", 2047, 0, 2048, None).unwrap();
+    let lan = RingPort::new(1, 1024).unwrap();
+    let wan = RingPort::new(1, 64).unwrap();
+    let dataplane = Dataplane::start(eal(), &config(&lan, &wan), &for_workers(0x1001)).unwrap();
+    let frames: Vec<_> = (0..300u32).map(|i| udp4(&i.to_be_bytes())).collect();
+    for chunk in frames.chunks(dpdk::BURST) {
+        let mut burst: Burst = chunk.iter().map(|f| Mbuf::copy_from(&pool, f).unwrap()).collect();
+        lan.inject(0, &mut burst);
+    }
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while total(&dataplane).rx < 300 {
+        assert!(Instant::now() < deadline);
+        std::thread::yield_now();
+    }
+    let tally = total(&dataplane);
+    assert_eq!(tally.encrypted, 63, "what a ring of 64 holds");
+    assert_eq!(tally.drops(DropReason::TxFull), 237);
+    drop(dataplane);
+    drop(wan);
+    assert_eq!(pool.in_use(), 0);
+}
+
+#[test]
+fn a_port_that_is_not_there_is_named_and_nothing_is_left_running() {
+    let _alone = cores();
+    let lan = RingPort::new(1, 64).unwrap();
+    let mut config = config(&lan, &lan);
+    config.links[0].wan = "net_none9".into();
+    let error = Dataplane::start(eal(), &config, &for_workers(0x1001)).err().unwrap();
+    let text = error.to_string();
+    assert!(matches!(error, DataplaneError::Ports(_)), "{text}");
+    assert!(text.contains("net_none9") && text.contains("site") && text.contains("WAN"), "{text}");
+    let wan = RingPort::new(1, 64).unwrap();
+    config.links[0].wan = wan.name().into();
+    Dataplane::start(eal(), &config, &for_workers(0x1001)).unwrap().stop().unwrap();
+}
