@@ -102,15 +102,22 @@ fn find_dpdk() -> Vec<String> {
     }
 
     // The crate does not hand on flags such as `-include rte_config.h` and `-march`.
+    pkg_config(&["--cflags", "libdpdk"])
+        .unwrap_or_else(|error| fail(&error))
+        .split_whitespace()
+        .map(str::to_owned)
+        .collect()
+}
+
+/// What pkg-config prints when asked that.
+fn pkg_config(args: &[&str]) -> Result<String, String> {
     let tool = env::var_os("PKG_CONFIG").unwrap_or_else(|| "pkg-config".into());
-    match Command::new(tool).args(["--cflags", "libdpdk"]).output() {
-        Ok(output) if output.status.success() => {
-            String::from_utf8_lossy(&output.stdout).split_whitespace().map(str::to_owned).collect()
-        }
-        Ok(output) => {
-            fail(&format!("pkg-config --cflags libdpdk: {}", String::from_utf8_lossy(&output.stderr)))
-        }
-        Err(error) => fail(&format!("cannot run pkg-config: {error}")),
+    let output =
+        Command::new(tool).args(args).output().map_err(|error| format!("cannot run pkg-config: {error}"))?;
+    if output.status.success() {
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    } else {
+        Err(format!("pkg-config {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr)))
     }
 }
 
@@ -122,11 +129,17 @@ fn missing_dpdk(error: &pkg_config::Error) -> ! {
         pkg_config::Error::EnvNoPkgConfig(variable) => {
             fail(&format!("{variable} forbids pkg-config, by which DPDK is found: unset it"))
         }
-        _ => fail(&format!(
-            "DPDK {OLDEST_DPDK} or newer was not found by pkg-config (libdpdk.pc).\n  \
-             Debian 12, Ubuntu 24.04 and newer: apt-get install libdpdk-dev\n  \
-             Built from source: set PKG_CONFIG_PATH to the directory of libdpdk.pc\n\n{error}"
-        )),
+        _ => {
+            let found = match pkg_config(&["--modversion", "libdpdk"]) {
+                Ok(version) => format!("is version {}, which is too old", version.trim()),
+                Err(_) => "was not found by pkg-config (libdpdk.pc)".to_owned(),
+            };
+            fail(&format!(
+                "DPDK {found}: {OLDEST_DPDK} or newer is needed.\n  \
+                 Debian 12, Ubuntu 24.04 and newer: apt-get install libdpdk-dev\n  \
+                 Built from source: set PKG_CONFIG_PATH to the directory of libdpdk.pc"
+            ))
+        }
     }
 }
 
@@ -134,6 +147,7 @@ fn generate_bindings(header: &Path, cflags: &[String], to: &Path) {
     let mut builder = bindgen::Builder::default()
         .header(header.display().to_string())
         .clang_args(cflags)
+        .rust_target(oldest_rust())
         .rust_edition(bindgen::RustEdition::Edition2024)
         .default_enum_style(bindgen::EnumVariation::Consts)
         .prepend_enum_name(false)
@@ -175,6 +189,11 @@ fn generate_bindings(header: &Path, cflags: &[String], to: &Path) {
     if let Err(error) = bindings.write_to_file(to) {
         fail(&format!("cannot write {}: {error}", to.display()));
     }
+}
+
+/// The first Rust that has the edition of the bindings.
+fn oldest_rust() -> bindgen::RustTarget {
+    bindgen::RustTarget::stable(85, 0).unwrap_or_default()
 }
 
 fn compile_shims(source: &Path, cflags: &[String]) {

@@ -19,7 +19,6 @@ use crate::mempool::RetiredPool;
 #[derive(Debug)]
 pub struct Eal {
     guard: Arc<Guard>,
-    log: Vec<String>,
 }
 
 impl Eal {
@@ -54,16 +53,16 @@ impl Eal {
             // SAFETY: sets an integer; DPDK's logs then go to stderr, from warnings on.
             unsafe { sys::rte_log_set_global_level(sys::RTE_LOG_WARNING) };
         }
-        let guard = Arc::new(Guard::default());
+        let guard = Arc::new(Guard::new(log));
         *state = State::Live(Arc::downgrade(&guard));
-        Ok(Eal { guard, log })
+        Ok(Eal { guard })
     }
 
     /// What EAL said while it started, one line each: the place where a device that could not be made
     /// says why.
     #[must_use]
     pub fn init_log(&self) -> &[String] {
-        &self.log
+        &self.guard.log
     }
 
     pub(crate) fn guard(&self) -> &Arc<Guard> {
@@ -83,8 +82,10 @@ impl Eal {
 pub struct NotInitialised;
 
 /// Keeps EAL alive; held by everything that uses its memory or threads.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Guard {
+    /// What EAL said while it started.
+    log: Vec<String>,
     /// Pools whose handle is gone while some of their mbufs are not back. Control threads write it.
     retired: Mutex<Vec<RetiredPool>>,
     /// Lcores that run a function of ours. Written by launching threads and the lcores.
@@ -96,6 +97,16 @@ pub(crate) struct Guard {
 }
 
 impl Guard {
+    fn new(log: Vec<String>) -> Guard {
+        Guard {
+            log,
+            retired: Mutex::default(),
+            running: AtomicUsize::new(0),
+            main_ended: AtomicBool::new(false),
+            control: Mutex::default(),
+        }
+    }
+
     /// The running EAL.
     pub(crate) fn current() -> Result<Arc<Guard>, NotInitialised> {
         match &*lock(&STATE) {
@@ -107,6 +118,17 @@ impl Guard {
     /// Held during configuration calls, which DPDK wants from one thread at a time.
     pub(crate) fn control(&self) -> MutexGuard<'_, ()> {
         lock(&self.control)
+    }
+
+    /// What EAL said about a device while it started: the lines that name it, and the driver's own just
+    /// before.
+    pub(crate) fn log_about(&self, device: &str) -> Vec<String> {
+        let named = |line: &String| line.contains(device);
+        let lines = self.log.iter().enumerate().filter(|&(at, line)| {
+            let next = &self.log[at + 1..self.log.len().min(at + 3)];
+            named(line) || (!line.starts_with("EAL:") && next.iter().any(named))
+        });
+        lines.map(|(_, line)| line.clone()).collect()
     }
 
     /// An lcore is about to run a function of ours. Not while pools are swept, which relies on none doing so.

@@ -108,7 +108,7 @@ impl Port {
     /// [`PortError::NotFound`] lists the names there are.
     pub fn by_name(name: &str) -> Result<PortInfo, PortError> {
         let guard = Guard::current()?;
-        let not_found = || PortError::NotFound { name: name.to_owned(), known: Port::names() };
+        let not_found = || PortError::not_found(name, &guard);
         let c_name = CString::new(name).map_err(|_| not_found())?;
         let mut id = 0;
         let control = guard.control();
@@ -289,7 +289,7 @@ impl OpenPort {
         // The info may be older than the device.
         if setup::name_of(info.id).as_deref() != Some(&info.name) {
             drop(claimed);
-            return Err(PortError::NotFound { name: info.name.clone(), known: Port::names() });
+            return Err(PortError::not_found(&info.name, &guard));
         }
         claimed.push(info.id);
         let device =

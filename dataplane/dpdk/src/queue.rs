@@ -57,13 +57,14 @@ impl TxQueue {
     /// stay, in order, for another try.
     #[inline]
     pub fn burst<const N: usize>(&mut self, burst: &mut ArrayVec<Mbuf, N>) -> usize {
-        let offered = u16::try_from(burst.len()).unwrap_or(u16::MAX);
+        let count = burst.len();
+        let offered = u16::try_from(count).unwrap_or(u16::MAX);
         let packets = burst.as_mut_ptr();
         // SAFETY: the port is started and the queue exists; this is its only user (&mut, not Clone). The
         // packets are that many pointers, which Mbuf is; the driver takes a prefix of them over.
         let sent = unsafe { sys::shim_eth_tx_burst(self.port.id(), self.queue, packets.cast(), offered) };
         let sent = usize::from(sent.min(offered));
-        let left = burst.len() - sent;
+        let left = count - sent;
         // SAFETY: the first `sent` packets are the driver's now and are overwritten without being
         // dropped; the `left` ones behind them move to the front and remain within the length.
         unsafe {

@@ -97,12 +97,13 @@ impl RingPort {
     /// there is room for; how many. The others stay.
     pub fn inject<const N: usize>(&self, queue: u16, burst: &mut ArrayVec<Mbuf, N>) -> usize {
         let ring = &self.rings.rx[usize::from(queue)];
-        let offered = u32::try_from(burst.len()).unwrap_or(u32::MAX);
+        let count = burst.len();
+        let offered = u32::try_from(count).unwrap_or(u32::MAX);
         let packets = burst.as_mut_ptr();
         // SAFETY: the ring takes a prefix of these pointers over; it is made for several threads.
         let taken = unsafe { sys::shim_ring_enqueue_burst(ring.0.as_ptr(), packets.cast(), offered) };
         let taken = taken as usize;
-        let left = burst.len() - taken;
+        let left = count - taken;
         // SAFETY: the taken packets are overwritten without being dropped, the others move up.
         unsafe {
             ptr::copy(packets.add(taken), packets, left);

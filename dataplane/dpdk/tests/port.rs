@@ -180,6 +180,18 @@ fn the_null_device_makes_packets_of_the_asked_size_and_takes_all() {
 }
 
 #[test]
+fn flows_are_spread_over_queues_where_the_device_can_and_queues_are_there_where_it_cannot() {
+    let config = config(4);
+    for (name, has_rss) in [("net_null9", true), ("", false)] {
+        let wire = RingPort::new(4, 16).unwrap();
+        let device = (!name.is_empty()).then(|| VirtualDevice::new(name, "").unwrap());
+        let port = open(device.as_ref().map_or(wire.name(), |device| device.name()), &config);
+        assert_eq!(port.info().has_rss(), has_rss);
+        assert!((0..4).all(|queue| port.rx_queue(queue).is_some() && port.tx_queue(queue).is_some()));
+    }
+}
+
+#[test]
 fn an_empty_pool_stops_reception_and_nothing_else() {
     let config = config(1);
     let device = VirtualDevice::new("net_null8", "").unwrap();

@@ -151,9 +151,7 @@ impl EalProblem {
             EalProblem::Device => {
                 "check the name after --vdev or -a: net_pcap0, net_af_packet0, a PCI address as lspci -D shows"
             }
-            EalProblem::InUse => {
-                "stop it, or keep the two apart with --in-memory or a --file-prefix of their own"
-            }
+            EalProblem::InUse => "stop it, or keep the two apart with a --file-prefix of their own",
             EalProblem::Permission => {
                 "run as root, or see hugepages/ for running without: access to /dev/hugepages, /dev/vfio, CAP_NET_RAW"
             }

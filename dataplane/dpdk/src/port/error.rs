@@ -1,6 +1,7 @@
 //! What can be wrong with a port, in words that an operator can act on.
 
-use crate::eal::NotInitialised;
+use super::Port;
+use crate::eal::{Guard, NotInitialised};
 use crate::errno::Errno;
 
 /// Why a port cannot be used.
@@ -12,14 +13,17 @@ pub enum PortError {
     /// DPDK has no device of this name.
     #[error(
         "DPDK has no port {name:?}; it has {}. Virtual devices are made by --vdev in the EAL arguments; \
-         a NIC must be bound to a driver that DPDK can use and be given by its PCI address",
-        list(known)
+         a NIC must be bound to a driver that DPDK can use and be given by its PCI address{}",
+        list(known),
+        log.iter().map(|line| format!("\n  DPDK: {line}")).collect::<String>()
     )]
     NotFound {
         /// The name asked for.
         name: String,
         /// The names there are.
         known: Vec<String>,
+        /// What EAL said about the device while it started.
+        log: Vec<String>,
     },
     /// It is configured already.
     #[error("port {0:?} is in use already: each port belongs to one link")]
@@ -58,6 +62,12 @@ pub enum PortError {
         /// The driver's reason.
         errno: Errno,
     },
+}
+
+impl PortError {
+    pub(super) fn not_found(name: &str, guard: &Guard) -> PortError {
+        PortError::NotFound { name: name.to_owned(), known: Port::names(), log: guard.log_about(name) }
+    }
 }
 
 fn list(names: &[String]) -> String {
