@@ -65,14 +65,15 @@ loom:
 e2e: release deps-test
 	GETVPN_BIN=$(abspath $(TARGET)/release) $(PYTHON) -m pytest tests/e2e
 
-# $(FUZZ_SECONDS) seconds for each target, from the committed corpus. The fuzzer wants a nightly
+# $(FUZZ_SECONDS) seconds for each target, from the committed seeds. The fuzzer wants a nightly
 # compiler's flags, which RUSTC_BOOTSTRAP allows the stable one.
 fuzz: export RUSTC_BOOTSTRAP = 1
 fuzz: export CARGO_TARGET_DIR := $(abspath $(TARGET)/fuzz)
 fuzz: export PATH := $(abspath $(TARGET)/tools/bin):$(PATH)
 fuzz: deps-build $(TARGET)/tools/bin/cargo-fuzz
 	@set -e; cd dataplane; for target in $$($(CARGO) fuzz list); do \
-	    echo "fuzz: $$target"; $(CARGO) fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1; \
+	    echo "fuzz: $$target"; mkdir -p fuzz/corpus/$$target; \
+	    $(CARGO) fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1; \
 	done
 
 $(TARGET)/tools/bin/cargo-fuzz:

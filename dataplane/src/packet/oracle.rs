@@ -226,6 +226,42 @@ fn assert_is_as_made(made: &Made) {
     assert_means_the_same_to_etherparse(&made.frame, &headers);
 }
 
+/// The frames of a capture file (microsecond or nanosecond pcap, little-endian).
+fn frames(pcap: &[u8]) -> Vec<&[u8]> {
+    let mut frames = Vec::new();
+    let mut rest = &pcap[24..];
+    while let Some((record, after)) = rest.split_first_chunk::<16>() {
+        let len = u32::from_le_bytes([record[8], record[9], record[10], record[11]]);
+        let (frame, after) = after.split_at(len as usize);
+        frames.push(frame);
+        rest = after;
+    }
+    frames
+}
+
+#[test]
+fn frames_of_real_stacks_mean_the_same_to_etherparse() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/capture/lan.pcap");
+    let pcap = std::fs::read(path).unwrap();
+    let (mut ip, mut others) = (0, 0);
+    for frame in frames(&pcap) {
+        match parse(frame) {
+            Parsed::Ip(headers) => {
+                assert_offsets_lie_inside(frame, &headers);
+                assert_means_the_same_to_etherparse(frame, &headers);
+                ip += 1;
+            }
+            Parsed::NotIp => {
+                let net = SlicedPacket::from_ethernet(frame).unwrap().net;
+                assert!(!net.is_some_and(|net| net.is_ip()));
+                others += 1;
+            }
+            Parsed::Malformed(reason) => panic!("{reason:?}: {frame:02x?}"),
+        }
+    }
+    assert!(ip > 1000 && others > 0, "{ip} {others}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4096))]
 
