@@ -121,6 +121,12 @@ impl Wiring {
         let wan = Port::configure(&wan_info, &port_config).map_err(fault("WAN", &config.wan))?;
         let lan = lan.start().map_err(fault("LAN", &config.lan))?;
         let wan = wan.start().map_err(fault("WAN", &config.wan))?;
+        for port in [&lan, &wan] {
+            if port.mtu() < config.mtu {
+                let (name, asked, mtu) = (port.info().name(), config.mtu, port.mtu());
+                tracing::warn!(event = "mtu", port = name, asked, mtu, "the port takes a smaller MTU only");
+            }
+        }
         for queue in 0..queues {
             let mail: Mail = Arc::new(ArrayQueue::new(MAIL_CAPACITY));
             // With one queue for all, the two directions of a link go to two workers if there are two.

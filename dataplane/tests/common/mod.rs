@@ -312,3 +312,21 @@ pub fn addresses(out: &[u8]) -> (IpAddr, IpAddr) {
     let headers = getvpn_dataplane::packet::parse_ip(&out[14..]).unwrap();
     (headers.source(), headers.destination())
 }
+
+/// The frame with a right IPv4 checksum, which random octets have not, so that a fuzzer gets past it.
+pub fn mended(frame: &[u8]) -> Vec<u8> {
+    let header_len = frame.get(14).map_or(0, |first| usize::from(first & 15) * 4);
+    let is_ipv4 = frame.get(12..14) == Some(&[0x08, 0x00]) && header_len >= 20;
+    if is_ipv4 && frame.len() >= 14 + header_len { with_ipv4(frame, |_| ()) } else { frame.to_vec() }
+}
+
+/// Cuts octets into frames, each behind two octets of length, for fuzzers.
+pub fn split(mut octets: &[u8]) -> Vec<Vec<u8>> {
+    let mut frames = Vec::new();
+    while let Some((length, rest)) = octets.split_first_chunk::<2>() {
+        let (frame, rest) = rest.split_at(rest.len().min(usize::from(u16::from_be_bytes(*length))));
+        frames.push(frame.to_vec());
+        octets = rest;
+    }
+    frames
+}
