@@ -7,18 +7,23 @@ CARGO_FUZZ_VERSION := 0.13.2
 FUZZ_SECONDS ?= 20
 PYTHON := .venv/bin/python
 
-.PHONY: demo test check deps deps-build deps-test release \
-        fmt clippy unit doc without-dpdk loom fuzz e2e
+.PHONY: demo test check bench deps deps-build deps-test release \
+        fmt clippy unit doc without-dpdk loom fuzz e2e bench-quick
 
 demo: release
 	@python3 tests/demo/demo.py --bin $(TARGET)/release
 
 # Everything, stage by stage. A stage that fails does not hide what the others say.
 test: deps
-	@tests/stages fmt clippy unit doc without-dpdk loom e2e fuzz
+	@tests/stages fmt clippy unit doc without-dpdk loom e2e bench-quick fuzz
 
 # The quick inner loop.
 check: deps-build fmt clippy unit
+
+# What the packet path costs, beside what it is compared with: perf/README.md.
+bench: deps-build
+	@packaging/install bench
+	@perf/run
 
 deps: deps-build deps-test
 
@@ -64,6 +69,10 @@ loom:
 # Two members, scapy, tshark and real TCP. The tests that need root are skipped without it, unless CI is set.
 e2e: release deps-test
 	GETVPN_BIN=$(abspath $(TARGET)/release) $(PYTHON) -m pytest tests/e2e
+
+# The benchmark still works; its figures mean nothing here.
+bench-quick: deps-build
+	@perf/run --quick --out $(TARGET)/bench-quick
 
 # $(FUZZ_SECONDS) seconds for each target, from the committed seeds. The fuzzer wants a nightly
 # compiler's flags, which RUSTC_BOOTSTRAP allows the stable one.

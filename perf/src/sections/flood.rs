@@ -1,0 +1,171 @@
+//! Good traffic beside a flood of unknown SPIs. The worker is offered good packets at half of what it
+//! can do, and forged ones at the rate of a 10 Gbit/s link full of the smallest frames; both wait in one
+//! receive queue, and what arrives while it is full is lost, as with a NIC. Arrivals are computed in
+//! a time that only the worker's own work moves on, so that preparing packets costs none of it.
+
+use std::collections::VecDeque;
+
+use anyhow::Result;
+use dpdk::{BURST, Burst, Mbuf, cycles_hz};
+use getvpn_dataplane::DropReason;
+use getvpn_dataplane::transform::Transform;
+
+use super::{Rig, Section};
+use crate::core::{Slice, timed};
+use crate::figures::{Figures, Row, Verdict, shown};
+use crate::member::Member;
+use crate::workload::{Random, SIZES, Side, Workload};
+
+pub const NAME: &str = "flood";
+
+/// The smallest frames that fill 10 Gbit/s: 64 octets, and 20 between them.
+const LINE_RATE: f64 = 10e9 / (84.0 * 8.0);
+/// Of what the worker can do without a flood.
+const GOOD_LOAD: f64 = 0.5;
+const BUDGET: f64 = 95.0;
+/// Packets that a receive queue holds.
+const QUEUE: usize = 1024;
+const CASE: &str = "aes-128-gcm 64";
+
+pub struct Flood {
+    bench: Option<Box<Bench>>,
+}
+
+struct Bench {
+    member: Member,
+    workload: Workload,
+    burst: Burst,
+    random: Random,
+}
+
+/// Nanoseconds a packet, and percent of the good packets that were opened.
+struct Outcome {
+    good: f64,
+    forged: f64,
+    kept: f64,
+    kept_without: f64,
+}
+
+impl Flood {
+    pub fn new(rig: &mut Rig) -> Result<Flood> {
+        let bench = Bench {
+            member: Member::new(&mut rig.buffers)?,
+            workload: Workload::new(Transform::Aes128Gcm, 1)?,
+            burst: Burst::new(),
+            random: Random(0x00f1_00d5),
+        };
+        Ok(Flood { bench: Some(Box::new(bench)) })
+    }
+}
+
+impl Section for Flood {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn round(&mut self, rig: &mut Rig, figures: &mut Figures) -> Result<()> {
+        let slice = rig.slice;
+        let seconds = if rig.quick { 0.01 } else { 0.1 };
+        let outcome = rig.core.with(&mut self.bench, move |bench| bench.measure(slice, seconds))?;
+        figures.add(NAME, CASE, "good", "ns", outcome.good);
+        figures.add(NAME, CASE, "forged", "ns", outcome.forged);
+        figures.add(NAME, CASE, "kept", "%", outcome.kept);
+        figures.add(NAME, CASE, "kept without", "%", outcome.kept_without);
+        Ok(())
+    }
+
+    fn rows(&self, figures: &Figures) -> Vec<Row> {
+        let [good, forged, kept, without] =
+            ["good", "forged", "kept", "kept without"].map(|figure| figures.median(NAME, CASE, figure));
+        let bearable = (1.0 - GOOD_LOAD) / forged * 1e3;
+        vec![
+            Row {
+                what: format!("flood of unknown SPIs at {:.1} Mpps: good packets kept", LINE_RATE / 1e6),
+                ours: shown(kept, 1, "%"),
+                reference: format!("{} without a flood", shown(without, 1, "%")),
+                against: format!("good: {} Mpps", shown(GOOD_LOAD * 1e3 / good, 1, "")).replace("  ", " "),
+                budget: format!("at least {BUDGET} %"),
+                verdict: Verdict::at_least(kept, BUDGET, " %"),
+            },
+            Row {
+                what: "a packet with an unknown SPI".into(),
+                ours: shown(forged, 1, "ns"),
+                reference: format!("{} a good one, P = 64", shown(good, 1, "ns")),
+                against: format!("a flood of {} costs no good packet", shown(bearable, 1, "Mpps")),
+                budget: String::new(),
+                verdict: Verdict::None,
+            },
+        ]
+    }
+}
+
+impl Bench {
+    fn measure(&mut self, slice: Slice, seconds: f64) -> Outcome {
+        let good = slice.cost(BURST, || self.turn(BURST, 0));
+        let forged = slice.cost(BURST, || self.turn(0, BURST));
+        let rate = GOOD_LOAD * 1e9 / good;
+        let kept_without = self.simulate(rate, 0.0, seconds);
+        let kept = self.simulate(rate, LINE_RATE, seconds);
+        Outcome { good, forged, kept, kept_without }
+    }
+
+    /// The percentage of good packets that got through, at these packets a second.
+    fn simulate(&mut self, good_rate: f64, forged_rate: f64, seconds: f64) -> f64 {
+        let hz = cycles_hz() as f64;
+        let (good_gap, forged_gap) = (hz / good_rate, hz / forged_rate);
+        let (mut next_good, mut next_forged): (f64, f64) = (0.0, forged_gap);
+        let (mut now, end) = (0.0, seconds * hz);
+        let (mut offered, mut opened) = (0_u32, 0_u32);
+        let mut queue: VecDeque<bool> = VecDeque::with_capacity(QUEUE);
+        while now < end {
+            while next_good.min(next_forged) <= now {
+                let is_good = next_good <= next_forged;
+                let next = if is_good { (&mut next_good, good_gap) } else { (&mut next_forged, forged_gap) };
+                *next.0 += next.1;
+                offered += u32::from(is_good);
+                if queue.len() < QUEUE {
+                    queue.push_back(is_good);
+                }
+            }
+            if queue.is_empty() {
+                now = next_good.min(next_forged);
+                continue;
+            }
+            let received = queue.drain(..queue.len().min(BURST));
+            let (good, forged): (Vec<bool>, Vec<bool>) = received.partition(|&is_good| is_good);
+            now += self.turn(good.len(), forged.len()) as f64;
+            opened += u32::try_from(good.len()).unwrap_or(0);
+        }
+        // What still waits is not lost.
+        opened += u32::try_from(queue.iter().filter(|&&is_good| is_good).count()).unwrap_or(0);
+        100.0 * f64::from(opened) / f64::from(offered)
+    }
+
+    /// The cycles that a burst of so many good and forged packets takes the worker.
+    fn turn(&mut self, good: usize, forged: usize) -> u64 {
+        let (opened, dropped) =
+            (self.member.tally.decrypted, self.member.tally.drops(DropReason::UnknownSpi));
+        let mut picks = self.workload.picks(SIZES[0], 1);
+        for _ in 0..good {
+            let frame = self.workload.frame(Side::Inbound, picks.next());
+            self.burst.push(Mbuf::copy_from(self.member.pool(), frame).expect("an mbuf"));
+        }
+        for _ in 0..forged {
+            let mut mbuf =
+                Mbuf::copy_from(self.member.pool(), self.workload.frame(Side::Inbound, picks.next()))
+                    .expect("an mbuf");
+            let spi = self.random.next().to_be_bytes();
+            // Bit 31 set and bit 8 not: none of the workload's.
+            let spi = [spi[0] | 0x80, spi[1], spi[2] & 0xfe, spi[3]];
+            mbuf.data_mut()[Workload::ESP_AT..Workload::ESP_AT + spi.len()].copy_from_slice(&spi);
+            self.burst.push(mbuf);
+        }
+        let Bench { member, workload, burst, .. } = self;
+        let cycles = timed(|| member.turn(Side::Inbound, &workload.snapshot, burst));
+        member.punts.drain().for_each(drop);
+        assert_eq!(member.tally.decrypted - opened, good as u64, "good packets were not opened");
+        let dropped = member.tally.drops(DropReason::UnknownSpi) - dropped;
+        assert_eq!(dropped, forged as u64, "forged packets were not dropped");
+        cycles
+    }
+}
