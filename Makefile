@@ -83,9 +83,11 @@ fuzz: export ASAN_OPTIONS = detect_leaks=0
 fuzz: export CARGO_TARGET_DIR := $(abspath $(TARGET)/fuzz)
 fuzz: export PATH := $(abspath $(TARGET)/tools/bin):$(PATH)
 fuzz: deps-build $(TARGET)/tools/bin/cargo-fuzz
-	@set -e; cd dataplane; for target in $$($(CARGO) fuzz list); do \
-	    echo "fuzz: $$target"; mkdir -p fuzz/corpus/$$target; \
-	    $(CARGO) fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1; \
+	@cd dataplane && for target in $$($(CARGO) fuzz list); do \
+	    log=$(abspath $(TARGET))/fuzz-$$target.log; mkdir -p fuzz/corpus/$$target; \
+	    $(CARGO) fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
+	        -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 >$$log 2>&1 || { cat $$log; exit 1; }; \
+	    echo "$$target:" $$(grep '^stat::' $$log); \
 	done
 
 $(TARGET)/tools/bin/cargo-fuzz:
