@@ -1,6 +1,8 @@
 //! WAN to LAN: ESP is looked up, checked against replay, opened a burst at a time, unwrapped and sent
 //! on; cleartext passes only where policy lets it. Runs on a worker; never blocks or allocates.
 
+use std::ptr;
+
 use arrayvec::ArrayVec;
 use dpdk::{BURST, Burst, Mbuf};
 
@@ -10,11 +12,10 @@ use crate::packet::{Fragment, Parsed, esp, parse, protocol};
 use crate::policy::{Action, Enforce, WithoutSa};
 use crate::punt::Punted;
 use crate::reassembly::Fragments;
-use crate::replay::ReplayError;
-use crate::sa::Sa;
+use crate::replay::Replay;
 use crate::snapshot::TableEntry;
 use crate::transform::{OpenJob, open_burst};
-use crate::unwrap;
+use crate::unwrap::unwrap;
 use crate::verdict::DropReason;
 
 /// The inbound pipeline of one receive queue.
@@ -104,43 +105,82 @@ fn admit_clear(lane: Lane, cx: &mut Context<'_>, lan: &mut Egress) {
     }
 }
 
+/// On its way, or why not.
+type Fate = Result<(), DropReason>;
+
+/// Takes ESP through its stages, each on the whole burst: admission, cipher, replay, unwrapping.
 fn open(mut lane: Lane, cx: &mut Context<'_>, lan: &mut Egress) {
     let snapshot = cx.snapshot;
     let spis: ArrayVec<u32, BURST> = lane.iter().map(Arrived::spi).collect();
     let mut entries = [None; BURST];
     snapshot.sas.get_burst(&spis, &mut entries);
-
-    // From here on a packet is either on its way under an SA or has a reason why not.
-    let mut fates: ArrayVec<Result<&Sa, DropReason>, BURST> =
-        lane.iter().zip(entries).map(|(packet, entry)| packet.admit(entry, cx.worker)).collect();
-
-    let mut verified = decipher(&mut lane, &fates).into_iter();
-    for (packet, fate) in lane.iter_mut().zip(&mut fates) {
-        if let Ok(sa) = *fate {
-            *fate = packet.accept(sa, verified.next().unwrap_or(false), cx.worker).map(|()| sa);
-        }
-    }
-    for (packet, fate) in lane.into_iter().zip(fates) {
-        match fate {
-            Ok(_) => lan.push(packet.mbuf, Outgoing::Decrypted, packet.frames, cx),
-            Err(DropReason::UnknownSpi) => packet.unknown_spi(cx, lan),
-            Err(reason) => cx.drop_frames(packet.mbuf, reason, packet.frames),
+    let mut fates: ArrayVec<Fate, BURST> =
+        lane.iter().zip(entries).map(|(packet, entry)| packet.admit(entry)).collect();
+    decipher(&mut lane, &entries, &mut fates);
+    commit(&lane, &entries, &mut fates);
+    for ((mut packet, entry), fate) in lane.into_iter().zip(entries).zip(fates) {
+        let Some(entry) = entry else {
+            packet.refuse(fate.err().unwrap_or(DropReason::UnknownSpi), cx, lan);
+            continue;
+        };
+        match fate.and_then(|()| unwrap(&mut packet.mbuf, &packet.headers, &entry.sa)) {
+            Ok(octets) => {
+                entry.sa.opened.add(cx.worker, 1, octets as u64);
+                lan.push(packet.mbuf, Outgoing::Decrypted, packet.frames, cx);
+            }
+            Err(reason) => {
+                entry.sa.opened.add_errors(cx.worker, 1);
+                cx.drop_frames(packet.mbuf, reason, packet.frames);
+            }
         }
     }
 }
 
-/// Opens the packets that are on their way; says of each of these whether it is authentic.
-fn decipher(lane: &mut Lane, fates: &[Result<&Sa, DropReason>]) -> ArrayVec<bool, BURST> {
+/// Opens the packets that are on their way, in place.
+fn decipher(lane: &mut Lane, entries: &[Option<&TableEntry>], fates: &mut [Fate]) {
     let mut jobs: ArrayVec<OpenJob<'_>, BURST> = lane
         .iter_mut()
-        .zip(fates)
-        .filter_map(|(packet, fate)| {
-            let cipher = &(*fate).ok()?.cipher;
-            Some(OpenJob::new(cipher, packet.esp_mut()))
+        .zip(entries)
+        .zip(fates.iter())
+        .filter_map(|((packet, entry), fate)| {
+            fate.ok()?;
+            Some(OpenJob::new(&(*entry)?.sa.cipher, packet.esp_mut()))
         })
         .collect();
     open_burst(&mut jobs);
-    jobs.iter().map(|job| job.authentic).collect()
+    for (fate, job) in fates.iter_mut().filter(|fate| fate.is_ok()).zip(&jobs) {
+        if !job.authentic {
+            *fate = Err(DropReason::Authentication);
+        }
+    }
+}
+
+/// Moves the replay windows, by what is authentic only, a run of packets of one SA at a time.
+fn commit(lane: &Lane, entries: &[Option<&TableEntry>], fates: &mut [Fate]) {
+    let mut begin = 0;
+    for run in entries[..lane.len()].chunk_by(same_sa) {
+        let range = begin..begin + run.len();
+        begin = range.end;
+        let Some(entry) = run[0] else { continue };
+        if matches!(entry.sa.replay, Replay::None) {
+            continue;
+        }
+        let (mut ivs, mut seqs) = (ArrayVec::<u64, BURST>::new(), ArrayVec::<u32, BURST>::new());
+        for (packet, _) in lane[range.clone()].iter().zip(&fates[range.clone()]).filter(|(_, f)| f.is_ok()) {
+            let (iv, seq) = packet.iv_and_seq();
+            ivs.push(iv);
+            seqs.push(seq);
+        }
+        let mut committed = [Ok(()); BURST];
+        entry.sa.replay.commit_burst(&ivs, &seqs, &mut committed[..seqs.len()]);
+        for (fate, outcome) in fates[range].iter_mut().filter(|fate| fate.is_ok()).zip(committed) {
+            *fate = outcome.map_err(DropReason::from);
+        }
+    }
+}
+
+fn same_sa(a: &Option<&TableEntry>, b: &Option<&TableEntry>) -> bool {
+    matches!((a, b), (Some(a), Some(b)) if ptr::eq(*a, *b))
 }
 
 impl Arrived {
@@ -161,57 +201,47 @@ impl Arrived {
         esp::header(self.esp()).map_or(0, |(spi, _)| spi)
     }
 
+    /// The first eight octets of the IV, where counter modes have sender ID and counter (RFC 6054), and
+    /// the sequence number.
+    #[inline]
+    fn iv_and_seq(&self) -> (u64, u32) {
+        let esp = self.esp();
+        let iv =
+            esp.get(esp::HEADER..).and_then(|iv| iv.first_chunk()).map_or(0, |iv| u64::from_be_bytes(*iv));
+        (iv, esp::header(esp).map_or(0, |(_, seq)| seq))
+    }
+
     /// Everything that can be refused before the cryptography.
     #[inline]
-    fn admit<'s>(&self, entry: Option<&'s TableEntry>, worker: usize) -> Result<&'s Sa, DropReason> {
-        let (_, seq) = esp::header(self.esp()).ok_or(DropReason::EspTruncated)?;
-        let entry = entry.ok_or(DropReason::UnknownSpi)?;
-        let sa = &*entry.sa;
-        let admitted = if entry.receives { self.check(sa, seq) } else { Err(DropReason::SaDirection) };
-        if admitted.is_err() {
-            sa.opened.add_errors(worker, 1);
-        }
-        admitted.map(|()| sa)
-    }
-
-    #[inline]
-    fn check(&self, sa: &Sa, seq: u32) -> Result<(), DropReason> {
+    fn admit(&self, entry: Option<&TableEntry>) -> Fate {
         let esp = self.esp();
-        let transform = sa.transform();
-        let plaintext = esp
-            .len()
-            .checked_sub(sa.esp_front() + transform.icv_len())
-            .filter(|&n| n >= esp::TRAILER && n % transform.block() == 0);
-        if plaintext.is_none() {
+        if esp.len() < esp::HEADER {
             return Err(DropReason::EspTruncated);
         }
-        sa.replay.check(iv(esp), seq).map_err(reason)
+        let entry = entry.ok_or(DropReason::UnknownSpi)?;
+        if !entry.receives {
+            return Err(DropReason::SaDirection);
+        }
+        let (sa, transform) = (&entry.sa, entry.sa.transform());
+        let plaintext = esp.len().checked_sub(sa.esp_front() + transform.icv_len());
+        if plaintext.is_none_or(|n| n < esp::TRAILER || n % transform.block() != 0) {
+            return Err(DropReason::EspTruncated);
+        }
+        let (iv, seq) = self.iv_and_seq();
+        sa.replay.check(iv, seq).map_err(DropReason::from)
     }
 
-    /// What follows the cryptography: only an authentic packet moves the replay state, and only one
-    /// that policy allows goes on.
-    #[inline]
-    fn accept(&mut self, sa: &Sa, authentic: bool, worker: usize) -> Result<(), DropReason> {
-        let accepted = if authentic {
-            let esp = self.esp();
-            let seq = esp::header(esp).map_or(0, |(_, seq)| seq);
-            sa.replay
-                .commit(iv(esp), seq)
-                .map_err(reason)
-                .and_then(|()| unwrap::unwrap(&mut self.mbuf, &self.headers, sa))
-        } else {
-            Err(DropReason::Authentication)
-        };
-        match accepted {
-            Ok(octets) => sa.opened.add(worker, 1, octets as u64),
-            Err(_) => sa.opened.add_errors(worker, 1),
+    /// Ends a packet that belongs to no SA.
+    #[cold]
+    fn refuse(self, reason: DropReason, cx: &mut Context<'_>, lan: &mut Egress) {
+        match reason {
+            DropReason::UnknownSpi => self.unknown_spi(cx, lan),
+            _ => cx.drop_frames(self.mbuf, reason, self.frames),
         }
-        accepted.map(|_| ())
     }
 
     /// An SPI that no SA has: told to the control thread, which may ask the key server for it. A
     /// local rule may exempt ESP that is not the group's, such as a host's own tunnel.
-    #[cold]
     fn unknown_spi(self, cx: &mut Context<'_>, lan: &mut Egress) {
         if cx.snapshot.policy.is_exempt(&self.headers) {
             return lan.bypass(self.mbuf, self.frames, cx);
@@ -223,20 +253,5 @@ impl Arrived {
             Punted::Lost => cx.tally.punts_lost += 1,
         }
         cx.drop_frames(self.mbuf, DropReason::UnknownSpi, self.frames);
-    }
-}
-
-/// The first eight octets of the IV, where counter modes have sender ID and counter (RFC 6054).
-#[inline]
-fn iv(esp: &[u8]) -> u64 {
-    esp.get(esp::HEADER..).and_then(|iv| iv.first_chunk()).map_or(0, |iv| u64::from_be_bytes(*iv))
-}
-
-#[inline]
-fn reason(error: ReplayError) -> DropReason {
-    match error {
-        ReplayError::Stale => DropReason::ReplayStale,
-        ReplayError::Duplicate => DropReason::ReplayDuplicate,
-        ReplayError::TableFull => DropReason::ReplaySenders,
     }
 }
