@@ -1,0 +1,305 @@
+//! `gm.toml`, read and checked once into a [`Config`] that cannot be wrong. Control thread, at the
+//! start. The first thing that is wrong is told with file, line, column, key and remedy.
+
+mod error;
+mod files;
+mod group;
+mod machine;
+mod reader;
+mod sa;
+mod selector;
+#[cfg(test)]
+mod tests;
+
+pub use error::ConfigError;
+pub use machine::Machine;
+
+use error::Source;
+use getvpn_ctl::DEFAULT_GM_SOCKET;
+use getvpn_dataplane::{Enforce, Idle, LinkConfig, LocalAction, LocalRule, SaParams, WithoutSa};
+use group::Unique;
+use reader::Section;
+use std::fs;
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use toml::de::DeTable;
+use zeroize::Zeroizing;
+
+/// A member's configuration.
+#[derive(Debug)]
+pub struct Config {
+    /// EAL arguments, without the core list.
+    pub eal_args: Vec<String>,
+    /// The workers.
+    pub workers: Workers,
+    /// At least one.
+    pub links: Vec<LinkConfig>,
+    /// The control thread's files.
+    pub control: Control,
+    /// This member's exceptions, in order.
+    pub local: Vec<LocalRule>,
+    /// The groups, in order.
+    pub groups: Vec<GroupConfig>,
+}
+
+/// `[workers]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Workers {
+    /// The CPU of each worker; at least one, all different, all on this machine.
+    pub cores: Vec<u32>,
+    /// What they do when nothing arrives.
+    pub idle: Idle,
+    /// Buffers for frames.
+    pub buffers: u32,
+    /// How long a full transmit queue is tried again, in microseconds.
+    pub tx_wait_us: u32,
+}
+
+/// `[control]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Control {
+    /// The control socket.
+    pub socket: PathBuf,
+    /// The directory of what must survive a restart.
+    pub state: PathBuf,
+}
+
+/// `[[group]]`.
+#[derive(Debug)]
+pub struct GroupConfig {
+    /// Its name; no two are the same.
+    pub name: String,
+    /// Its number on the wire.
+    pub id: Option<u32>,
+    /// What becomes of its traffic while it has no SA.
+    pub without_sa: WithoutSa,
+    /// How strictly it protects.
+    pub enforce: Enforce,
+    /// Where its SAs come from, if not from here.
+    pub registration: Option<Registration>,
+    /// Its manual SAs, in order.
+    pub sas: Vec<ManualSa>,
+}
+
+/// How a member gets SAs from key servers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registration {
+    /// Tried in order.
+    pub key_servers: Vec<SocketAddr>,
+    /// Who this member says that it is.
+    pub local_id: Option<String>,
+    /// How it proves that.
+    pub credentials: Credentials,
+}
+
+/// What a member authenticates with. All files can be read, secret ones by their owner only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Credentials {
+    /// The file of a pre-shared key.
+    PreShared(PathBuf),
+    /// A certificate with its key, and whom to trust.
+    Certificate {
+        /// The certificate.
+        certificate: PathBuf,
+        /// Its private key.
+        private_key: PathBuf,
+        /// Certificates of CAs.
+        trust_anchors: Vec<PathBuf>,
+    },
+}
+
+/// `[[group.sa]]`.
+pub struct ManualSa {
+    /// The SA. Its counters are set from what is reserved on disk before it is used.
+    pub params: SaParams,
+    /// How long it lives from the daemon's start.
+    pub lifetime: Option<Duration>,
+}
+
+impl std::fmt::Debug for ManualSa {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ManualSa({:#010x}, {})", self.params.spi, self.params.transform.name())
+    }
+}
+
+const KEYS: [&str; 6] = ["eal", "workers", "link", "control", "policy", "group"];
+
+/// EAL options that say which cores to use, which this daemon derives from `[workers] cores`.
+const CORE_OPTIONS: [&str; 6] = ["--lcores", "--main-lcore", "-l", "-c", "-s", "-S"];
+
+/// lcore 0 is the control thread's, and DPDK as Debian builds it has 128.
+const MAX_WORKERS: usize = 127;
+
+impl Config {
+    /// Reads and checks a configuration file, for this machine.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn load(file: &Path, machine: &Machine) -> Result<Config, ConfigError> {
+        let whole =
+            |problem: String| ConfigError { file: file.to_owned(), at: None, key: String::new(), problem };
+        let octets = fs::read(file).map(Zeroizing::new).map_err(|e| {
+            whole(match e.kind() {
+                ErrorKind::NotFound => "no such file; name the configuration with --config".into(),
+                ErrorKind::PermissionDenied => "may not be read by this user; chown or chmod it".into(),
+                _ => format!("cannot be read: {e}"),
+            })
+        })?;
+        let text = std::str::from_utf8(&octets).map_err(|e| {
+            let valid = String::from_utf8_lossy(&octets[..e.valid_up_to()]);
+            let source = Source { file, text: &valid };
+            source.error(valid.len(), "", "not UTF-8; save the file in that encoding")
+        })?;
+        let config = Self::parse(file, text, machine)?;
+        let keys = config.groups.iter().any(|group| !group.sas.is_empty());
+        match files::open_to_others(file).filter(|_| keys) {
+            Some(problem) => Err(whole(problem)),
+            None => Ok(config),
+        }
+    }
+
+    fn parse(file: &Path, text: &str, machine: &Machine) -> Result<Config, ConfigError> {
+        let source = Source { file, text };
+        let document = DeTable::parse(text).map_err(|e| {
+            let offset = e.span().map_or(0, |span| span.start);
+            source.error(offset, "", format!("no TOML: {}", e.message()))
+        })?;
+        let root = Section::root(source, document.get_ref());
+        root.only(&KEYS)?;
+        let base = file.parent().unwrap_or(Path::new(""));
+        let workers = workers(&root, machine)?;
+        let groups = group::read_all(&root, base, workers.cores.len())?;
+        Ok(Config {
+            eal_args: eal_args(&root)?,
+            workers,
+            links: links(&root)?,
+            control: control(&root, file, base)?,
+            local: local_rules(&root)?,
+            groups,
+        })
+    }
+}
+
+/// Why an EAL argument is not the user's to give, if it is not.
+#[must_use]
+pub fn refuse_eal_argument(argument: &str) -> Option<String> {
+    let option = CORE_OPTIONS.iter().find(|&&option| match option.strip_prefix("--") {
+        Some(_) => argument.split('=').next() == Some(option),
+        None => argument.starts_with(option) && !argument.starts_with("--"),
+    })?;
+    Some(format!("{option} is derived from [workers] cores; set those and remove it"))
+}
+
+fn eal_args(root: &Section<'_>) -> Result<Vec<String>, ConfigError> {
+    let Some(section) = root.table("eal")? else { return Ok(Vec::new()) };
+    section.only(&["args"])?;
+    let Some(args) = section.get("args") else { return Ok(Vec::new()) };
+    let mut all = Vec::new();
+    for value in args.items()? {
+        let argument = value.string("an EAL argument, such as \"--no-huge\"")?;
+        if argument.contains('\0') {
+            return Err(value.error("an argument cannot hold a NUL character; remove it"));
+        }
+        if let Some(problem) = refuse_eal_argument(argument) {
+            return Err(value.error(problem));
+        }
+        all.push(argument.to_owned());
+    }
+    Ok(all)
+}
+
+fn workers(root: &Section<'_>, machine: &Machine) -> Result<Workers, ConfigError> {
+    let Some(section) = root.table("workers")? else {
+        return Err(root.missing("workers", "[workers] with cores = [...], one core for each worker"));
+    };
+    section.only(&["cores", "idle", "buffers", "tx_wait_us"])?;
+    let cores_value = section.need("cores", "the CPU of each worker, such as cores = [1]")?;
+    let mut cores = Vec::new();
+    let available = machine.cpu_list();
+    for value in cores_value.items()? {
+        let core: u32 = value.integer(0..=u64::from(u32::MAX), "a CPU number")?;
+        if cores.contains(&core) {
+            return Err(value.error(format!("CPU {core} is named twice; each worker needs its own")));
+        }
+        if !machine.cpus.contains(&core) {
+            let problem = format!("this process may not use CPU {core}; it may use {available}");
+            return Err(value.error(problem));
+        }
+        cores.push(core);
+    }
+    if cores.is_empty() {
+        return Err(cores_value.error(format!("empty; name at least one CPU of {available}")));
+    }
+    if cores.len() > MAX_WORKERS {
+        return Err(cores_value.error(format!("{} workers; at most {MAX_WORKERS} are possible", cores.len())));
+    }
+    let integer =
+        |key, range, what, default| section.get(key).map_or(Ok(default), |value| value.integer(range, what));
+    Ok(Workers {
+        cores,
+        idle: section
+            .get("idle")
+            .map_or(Ok(Idle::Spin), |value| value.choice(&[("spin", Idle::Spin), ("sleep", Idle::Sleep)]))?,
+        buffers: integer("buffers", 1024..=16_777_216, "a number of packet buffers", 16_384)?,
+        tx_wait_us: integer("tx_wait_us", 0..=1_000_000, "a time in microseconds", 100)?,
+    })
+}
+
+fn links(root: &Section<'_>) -> Result<Vec<LinkConfig>, ConfigError> {
+    let mut links = Vec::new();
+    let mut names = Unique::default();
+    let mut ports = Unique::default();
+    for section in root.tables("link")? {
+        section.only(&["name", "lan", "wan", "mtu"])?;
+        let name_value = section.need("name", "the link's name")?;
+        let name = name_value.string("a name")?;
+        names.claim(&name_value, name.to_owned(), "a link of this name")?;
+        let mut port = |key| {
+            const WHAT: &str = "a device as DPDK names it, such as \"net_pcap0\" or \"0000:01:00.0\"";
+            let value = section.need(key, WHAT)?;
+            let device = value.string(WHAT)?.to_owned();
+            ports.claim(&value, device.clone(), "a port on this device").map(|()| device)
+        };
+        let (lan, wan) = (port("lan")?, port("wan")?);
+        let mtu = match section.get("mtu") {
+            Some(value) => value.integer(576..=9_216, "an MTU in octets")?,
+            None => 1500,
+        };
+        links.push(LinkConfig { name: name.to_owned(), lan, wan, mtu });
+    }
+    if links.is_empty() {
+        return Err(root.missing("link", "at least one [[link]] with name, lan and wan"));
+    }
+    Ok(links)
+}
+
+fn control(root: &Section<'_>, file: &Path, base: &Path) -> Result<Control, ConfigError> {
+    // Beside the keys, so that state and keys move together and no two members share it by accident.
+    let mut control = Control { socket: DEFAULT_GM_SOCKET.into(), state: file.with_extension("state") };
+    let Some(section) = root.table("control")? else { return Ok(control) };
+    section.only(&["socket", "state"])?;
+    if let Some(value) = section.get("socket") {
+        control.socket = files::path(&value, base)?;
+        // sockaddr_un holds 108 octets with the final NUL.
+        if control.socket.as_os_str().len() > 107 {
+            return Err(value.error("the path is longer than the 107 octets that a UNIX socket can have"));
+        }
+    }
+    if let Some(value) = section.get("state") {
+        control.state = files::path(&value, base)?;
+    }
+    Ok(control)
+}
+
+fn local_rules(root: &Section<'_>) -> Result<Vec<LocalRule>, ConfigError> {
+    let mut rules = Vec::new();
+    for section in root.tables("policy")? {
+        section.only(&[&["action"][..], &selector::KEYS].concat())?;
+        let action = section.need("action", "action = \"bypass\" or \"drop\"")?;
+        let action = action.choice(&[("bypass", LocalAction::Bypass), ("drop", LocalAction::Drop)])?;
+        rules.push(LocalRule { selector: selector::read(&section)?, action });
+    }
+    Ok(rules)
+}

@@ -1,0 +1,4 @@
+//! The group member daemon: reads its configuration, starts the data plane, and keeps its SAs. All of
+//! it runs on the control thread; nothing here touches a packet.
+
+pub mod config;
