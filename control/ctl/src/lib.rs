@@ -20,6 +20,7 @@
 
 pub mod client;
 mod protocol;
+pub mod render;
 pub mod reply;
 pub mod server;
 mod spi;

@@ -1,10 +1,8 @@
 //! `getvpnctl`: asks a daemon one thing over its control socket and prints the answer. Keeps no state.
 
-mod render;
-
 use clap::{Parser, Subcommand};
 use getvpn_ctl::client::{self, ClientError};
-use getvpn_ctl::{Command, DEFAULT_GM_SOCKET, Spi, reply};
+use getvpn_ctl::{Command, DEFAULT_GM_SOCKET, Spi, render, reply};
 use serde::de::DeserializeOwned;
 use std::io::{self, ErrorKind, Write};
 use std::path::PathBuf;

@@ -1,13 +1,15 @@
-//! Replies as tables for people: aligned, within 100 columns, coloured only on a terminal. Runs in
-//! `getvpnctl`; does no I/O.
+//! Replies as tables for people: aligned, within 100 columns, coloured only when standard output is a
+//! terminal. Used by `getvpnctl`, and by the daemons at their end; does no I/O.
 
-use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table, presets};
-use getvpn_ctl::reply::{
-    Counters, SaDeleted, SaDetail, SaList, SelectorDetail, Status, Totals, Traffic, UnknownSpis,
+use crate::reply::{
+    Counters, PortCounters, SaDeleted, SaDetail, SaList, SelectorDetail, Status, Totals, Traffic, UnknownSpis,
 };
+use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table, presets};
 
 const WIDTH: u16 = 100;
 
+/// The reply to `status`.
+#[must_use]
 pub fn status(status: &Status) -> String {
     let mut out = format!(
         "getvpn-{} {}, process {}, up {}, {}\n",
@@ -18,12 +20,14 @@ pub fn status(status: &Status) -> String {
         plural(u64::from(status.workers), "worker"),
     );
     if !status.links.is_empty() {
-        let mut links = table(&[("link", L), ("LAN port", L), ("WAN port", L), ("MTU", R)]);
+        let mut links = table(&[("link", L), ("LAN port", L), ("", L), ("WAN port", L), ("", L), ("MTU", R)]);
         for link in &status.links {
             links.add_row(vec![
                 cell(&link.name, L),
                 cell(&link.lan, L),
+                carrier(link.lan_up),
                 cell(&link.wan, L),
+                carrier(link.wan_up),
                 cell(&link.mtu.to_string(), R),
             ]);
         }
@@ -47,6 +51,8 @@ pub fn status(status: &Status) -> String {
     out
 }
 
+/// The reply to `counters`.
+#[must_use]
 pub fn counters(counters: &Counters) -> String {
     let total = &counters.total;
     let mut out = String::new();
@@ -66,6 +72,25 @@ pub fn counters(counters: &Counters) -> String {
         traffic.add_row(vec![cell(name, L), cell(&number(packets), R), cell(&octets, R)]);
     }
     section(&mut out, &traffic);
+
+    let lossy = |p: &&PortCounters| p.rx_missed + p.rx_errors + p.rx_no_buffer + p.tx_errors > 0;
+    if counters.ports.iter().any(|port| lossy(&port)) {
+        let mut ports = table(&[
+            ("port", L),
+            ("link", L),
+            ("side", L),
+            ("rx missed", R),
+            ("rx errors", R),
+            ("rx no buffer", R),
+            ("tx errors", R),
+        ]);
+        for port in counters.ports.iter().filter(lossy) {
+            let mut row = vec![cell(&port.device, L), cell(&port.link, L), cell(&port.side, L)];
+            row.extend([port.rx_missed, port.rx_errors, port.rx_no_buffer, port.tx_errors].map(errors));
+            ports.add_row(row);
+        }
+        section(&mut out, &ports);
+    }
 
     let mut drops: Vec<_> = total.drops.iter().filter(|&(_, &n)| n > 0).collect();
     drops.sort_by_key(|&(name, &n)| (std::cmp::Reverse(n), name));
@@ -108,6 +133,8 @@ pub fn counters(counters: &Counters) -> String {
     out
 }
 
+/// The reply to `sa list`.
+#[must_use]
 pub fn sa_list(list: &SaList) -> String {
     if list.sas.is_empty() {
         return "no SAs".into();
@@ -141,6 +168,8 @@ pub fn sa_list(list: &SaList) -> String {
     out
 }
 
+/// The reply to `sa show`.
+#[must_use]
 pub fn sa_detail(sa: &SaDetail) -> String {
     let summary = &sa.summary;
     let replay = match (sa.replay.window, sa.replay.senders) {
@@ -209,10 +238,14 @@ pub fn sa_detail(sa: &SaDetail) -> String {
     out
 }
 
+/// The reply to `sa delete`.
+#[must_use]
 pub fn sa_deleted(reply: &SaDeleted) -> String {
     format!("SA {} of group {} is deleted here; its peers still have it", reply.deleted, reply.group)
 }
 
+/// The reply to `unknown-spi`.
+#[must_use]
 pub fn unknown_spis(reply: &UnknownSpis) -> String {
     let mut out = String::new();
     if reply.spis.is_empty() {
@@ -289,6 +322,10 @@ fn coloured(text: &str, colour: Color) -> Cell {
 
 fn state(state: &str) -> Cell {
     coloured(state, if state == "active" { Color::Green } else { Color::Yellow })
+}
+
+fn carrier(up: bool) -> Cell {
+    if up { coloured("up", Color::Green) } else { coloured("down", Color::Red) }
 }
 
 fn errors(n: u64) -> Cell {

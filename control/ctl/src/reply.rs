@@ -38,6 +38,10 @@ pub struct LinkStatus {
     pub wan: String,
     /// The largest IP packet, in octets.
     pub mtu: u16,
+    /// Whether the LAN port has a carrier.
+    pub lan_up: bool,
+    /// Whether the WAN port has a carrier.
+    pub wan_up: bool,
 }
 
 /// A group as seen by this daemon.
@@ -48,6 +52,7 @@ pub struct GroupStatus {
     /// Its number on the wire.
     pub id: Option<u32>,
     /// `manual`: SAs from the configuration. `unregistered`: no SA, and no key server has been asked.
+    /// `no-sa`: its manual SAs have expired or been deleted.
     pub state: String,
     /// The key server that the group's SAs came from.
     pub key_server: Option<String>,
@@ -64,6 +69,9 @@ pub struct Counters {
     /// What the drop reasons that have happened mean.
     #[serde(default)]
     pub reasons: BTreeMap<String, Reason>,
+    /// What the devices lost before a worker saw it, or after. None of it is in the other counters.
+    #[serde(default)]
+    pub ports: Vec<PortCounters>,
     /// Each worker on each link, when asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub per: Option<Vec<PerWorker>>,
@@ -96,8 +104,36 @@ pub struct Totals {
     /// ICMP errors sent.
     #[serde(default)]
     pub icmp: u64,
+    /// Unknown SPIs told to the control thread.
+    #[serde(default)]
+    pub punts: u64,
+    /// Packets with an unknown SPI that was told already, or for which there was no room.
+    #[serde(default)]
+    pub punts_suppressed: u64,
+    /// Unknown SPIs not told because the control thread was behind.
+    #[serde(default)]
+    pub punts_lost: u64,
     /// Dropped frames by reason, every reason named.
     pub drops: BTreeMap<String, u64>,
+}
+
+/// What a device says that it lost.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortCounters {
+    /// The link that the port belongs to.
+    pub link: String,
+    /// `LAN` or `WAN`.
+    pub side: String,
+    /// The device.
+    pub device: String,
+    /// Frames that came while its receive queues were full: the workers are too slow.
+    pub rx_missed: u64,
+    /// Frames received in error.
+    pub rx_errors: u64,
+    /// Times that no buffer was left to receive into.
+    pub rx_no_buffer: u64,
+    /// Frames that it could not send.
+    pub tx_errors: u64,
 }
 
 /// The texts of a drop reason.
@@ -245,7 +281,7 @@ pub struct UnknownSpis {
     pub capacity: u64,
     /// How many were forgotten for want of room.
     pub evicted: u64,
-    /// Messages from the workers that found their ring full.
+    /// SPIs not told by a worker because the control thread was behind.
     pub lost: u64,
 }
 

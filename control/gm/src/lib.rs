@@ -2,3 +2,7 @@
 //! it runs on the control thread; nothing here touches a packet.
 
 pub mod config;
+
+pub mod reserve;
+pub mod sad;
+pub mod unknown;

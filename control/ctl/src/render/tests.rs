@@ -1,8 +1,8 @@
 //! What people get to see: its text, its alignment and its width at the largest numbers.
 
 use super::*;
-use getvpn_ctl::Spi;
-use getvpn_ctl::reply::{
+use crate::Spi;
+use crate::reply::{
     GroupStatus, LinkStatus, PerWorker, Reason, ReplayDetail, SaSummary, SenderDetail, UnknownSpi,
 };
 use std::collections::BTreeMap;
@@ -44,6 +44,13 @@ fn counters_show_the_drops_that_happened_with_their_advice_and_align() {
                 advice: "keys differ between the members, or the packet was changed or forged".into(),
             },
         )]),
+        ports: vec![PortCounters {
+            link: "site".into(),
+            side: "LAN".into(),
+            device: "net_pcap0".into(),
+            rx_missed: 1234,
+            ..PortCounters::default()
+        }],
         per: None,
     };
     let text = counters(&reply);
@@ -51,6 +58,10 @@ fn counters_show_the_drops_that_happened_with_their_advice_and_align() {
     assert!(text.contains("dropped            1,234,584\n"), "{text}");
     let authentication = text.find("authentication").expect("named");
     assert!(authentication < text.find("replay_duplicate").expect("named"), "the largest first\n{text}");
+    assert!(
+        text.contains("net_pcap0  site  LAN       1,234          0             0          0\n"),
+        "{text}"
+    );
     assert!(text.contains("keys differ between the members"), "{text}");
     assert!(!text.contains("no_sa"), "{text}");
     assert!(widest(&text) <= 100, "{text}");
@@ -69,7 +80,7 @@ fn the_largest_numbers_fit_100_columns() {
         ..Totals::default()
     };
     let per = PerWorker { link: "a-link-of-some-length".into(), worker: 127, counters: total.clone() };
-    let text = counters(&Counters { total, reasons: BTreeMap::new(), per: Some(vec![per]) });
+    let text = counters(&Counters { total, per: Some(vec![per]), ..Counters::default() });
     assert!(widest(&text) <= 100, "{text}");
 
     let summary = SaSummary {
@@ -159,6 +170,8 @@ fn status_names_links_and_groups() {
             name: "site".into(),
             lan: "net_pcap0".into(),
             wan: "net_pcap1".into(),
+            lan_up: true,
+            wan_up: false,
             mtu: 1500,
         }],
         groups: vec![GroupStatus {
@@ -173,8 +186,8 @@ fn status_names_links_and_groups() {
         text,
         "getvpn-gm 0.1.0, process 7, up 3 s, 1 worker\n\
          \n\
-         link  LAN port   WAN port    MTU\n\
-         site  net_pcap0  net_pcap1  1500\n\
+         link  LAN port       WAN port          MTU\n\
+         site  net_pcap0  up  net_pcap1  down  1500\n\
          \n\
          group    id  state   key server  SAs\n\
          finance   -  manual  -             2\n"

@@ -214,7 +214,8 @@ impl<'a> Value<'a> {
 fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     let similarity = |candidate: &str| {
         // The first is good at endings that differ, the second at short words.
-        strsim::jaro_winkler(word, candidate).max(strsim::normalized_damerau_levenshtein(word, candidate) + 0.15)
+        strsim::jaro_winkler(word, candidate)
+            .max(strsim::normalized_damerau_levenshtein(word, candidate) + 0.15)
     };
     let best = known.iter().copied().max_by(|a, b| similarity(a).total_cmp(&similarity(b)))?;
     (similarity(best) > 0.8).then_some(best)
