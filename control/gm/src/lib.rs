@@ -1,8 +1,16 @@
 //! The group member daemon: reads its configuration, starts the data plane, and keeps its SAs. All of
 //! it runs on the control thread; nothing here touches a packet.
+//!
+//! Where to begin: [`daemon`] is the member from its start to its end, [`config`] what it is told,
+//! [`sad`] what it holds, [`reserve`] why no IV is used twice.
 
+pub mod answers;
 pub mod config;
-
+pub mod daemon;
+pub mod eal;
+pub mod logging;
+pub mod manual;
+pub mod member;
 pub mod reserve;
 pub mod sad;
 pub mod unknown;

@@ -1,2 +1,87 @@
-//! The group member daemon.
-fn main() {}
+//! The group member daemon's command line. Reads it, and says how everything ended by the exit status.
+
+use clap::Parser;
+use getvpn_gm::config::{Config, Machine, refuse_eal_argument};
+use getvpn_gm::daemon::{self, Options, RunError};
+use getvpn_gm::logging::{self, LogFormat};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+const EXIT_CODES: &str = "Exit status:
+  0  stopped by SIGINT, SIGTERM or --until-idle; with --check: the configuration is good
+  1  something failed while it ran; it ended without letting anything through
+  2  the command line, the configuration or the machine does not allow it to start
+
+What EAL options can do is told by `dpdk-testpmd --help`. The core list is derived from [workers] cores.";
+
+/// A member of a group-encrypted VPN: encrypts and decrypts ESP between its LAN and WAN ports.
+#[derive(Debug, Parser)]
+#[command(name = "getvpn-gm", version, after_help = EXIT_CODES, max_term_width = 100)]
+struct Arguments {
+    /// The configuration, gm.toml.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+
+    /// Check the configuration, say what is wrong with it, and end.
+    #[arg(long)]
+    check: bool,
+
+    /// End when no packet has arrived for so long: for runs on capture files.
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    until_idle: Option<Duration>,
+
+    /// Write the last counters to a file, as `getvpnctl --json counters` shows them.
+    #[arg(long, value_name = "FILE")]
+    summary: Option<PathBuf>,
+
+    /// How log lines look.
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
+    log_format: LogFormat,
+
+    /// What is logged: error, warn, info, debug, trace, or a filter such as info,getvpn_gm=debug.
+    #[arg(long, env = "GETVPN_LOG", value_name = "LEVEL", default_value = "info")]
+    log_level: String,
+
+    /// More arguments for EAL, behind those of the configuration.
+    #[arg(last = true, value_name = "EAL ARGUMENTS")]
+    eal: Vec<String>,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "a number of seconds, such as 2 or 0.5".to_owned())?;
+    if seconds.is_nan() || seconds <= 0.0 {
+        return Err("must be more than 0".to_owned());
+    }
+    Duration::try_from_secs_f64(seconds).map_err(|e| e.to_string())
+}
+
+fn main() -> ExitCode {
+    // clap itself ends a wrong command line with exit status 2.
+    let arguments = Arguments::parse();
+    match run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("getvpn-gm: {error}");
+            ExitCode::from(if error.is_before_start() { 2 } else { 1 })
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<(), RunError> {
+    if let Some(problem) = arguments.eal.iter().find_map(|argument| refuse_eal_argument(argument)) {
+        return Err(RunError::EalArgument(problem));
+    }
+    let machine = Machine::this().map_err(RunError::Machine)?;
+    let config = Config::load(&arguments.config, &machine)?;
+    if arguments.check {
+        println!("OK");
+        return Ok(());
+    }
+    logging::start(arguments.log_format, &arguments.log_level).map_err(RunError::Log)?;
+    daemon::run(
+        config,
+        &machine,
+        &Options { eal_args: arguments.eal, until_idle: arguments.until_idle, summary: arguments.summary },
+    )
+}

@@ -210,10 +210,9 @@ fn key_or_none(
     octets: usize,
 ) -> Result<Zeroizing<Vec<u8>>, ConfigError> {
     match section.get(name) {
-        Some(value) if octets == 0 && value.text("hex")? != "" => Err(value.error(format!(
-            "{} authenticates by itself and takes no integrity key; remove it",
-            transform.name()
-        ))),
+        Some(value) if octets == 0 && !value.text("hex digits in quotes")?.is_empty() => Err(value.error(
+            format!("{} authenticates by itself and takes no integrity key; remove it", transform.name()),
+        )),
         Some(_) | None => key(section, name, transform, octets),
     }
 }

@@ -48,6 +48,12 @@ impl Fingerprint {
         context.update(key);
         Self(hex(context.finish().as_ref()))
     }
+
+    /// Its first eight digits.
+    #[must_use]
+    pub fn short(&self) -> &str {
+        self.0.get(..8).unwrap_or_default()
+    }
 }
 
 /// Why the reservations cannot be used. Each says what to do.

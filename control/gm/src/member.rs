@@ -1,0 +1,158 @@
+//! What a member knows besides its data plane: its groups, its SAs, the unknown SPIs. Control thread;
+//! time is passed in.
+
+use crate::answers;
+use crate::config::{Config, GroupConfig};
+use crate::manual;
+use crate::sad::Sad;
+use crate::unknown::UnknownSpis;
+use getvpn_ctl::Spi;
+use getvpn_ctl::reply::{self, GroupStatus, LinkStatus, PortCounters, Status};
+use getvpn_dataplane::punt::Punt;
+use getvpn_dataplane::{Dataplane, LinkConfig};
+use std::time::Instant;
+use tracing::{debug, info};
+
+/// A member's state.
+#[derive(Debug)]
+pub struct Member {
+    started: Instant,
+    workers: usize,
+    links: Vec<LinkConfig>,
+    groups: Vec<KnownGroup>,
+    sad: Sad,
+    unknown: UnknownSpis,
+}
+
+#[derive(Debug)]
+struct KnownGroup {
+    name: String,
+    id: Option<u32>,
+    registers: bool,
+}
+
+impl Member {
+    /// A member without SAs.
+    #[must_use]
+    pub fn new(config: &Config, groups: &[GroupConfig], now: Instant) -> Self {
+        let known = groups.iter().map(|group| KnownGroup {
+            name: group.name.clone(),
+            id: group.id,
+            registers: group.registration.is_some(),
+        });
+        Self {
+            started: now,
+            workers: config.workers.cores.len(),
+            links: config.links.clone(),
+            groups: known.collect(),
+            sad: manual::sad(config.local.clone(), groups),
+            unknown: UnknownSpis::default(),
+        }
+    }
+
+    /// Its SAs.
+    #[must_use]
+    pub fn sad(&self) -> &Sad {
+        &self.sad
+    }
+
+    /// Its SAs, to change them; the data plane knows of it once the policy state is published.
+    pub fn sad_mut(&mut self) -> &mut Sad {
+        &mut self.sad
+    }
+
+    /// Its links.
+    #[must_use]
+    pub fn links(&self) -> &[LinkConfig] {
+        &self.links
+    }
+
+    /// Takes note of unknown SPIs. An SPI that has an SA by now is not unknown.
+    pub fn record_punts(&mut self, punts: impl Iterator<Item = Punt>, now: Instant) {
+        for punt in punts {
+            if self.sad.find(punt.spi).is_none() && self.unknown.record(&punt, now) {
+                let (spi, source) = (Spi(punt.spi), punt.source);
+                debug!(event = "unknown_spi", %spi, %source, "packets with unknown SPI {spi} from {source}");
+            }
+        }
+    }
+
+    /// Takes out SAs whose life has ended, and returns their SPIs.
+    pub fn expire(&mut self, now: Instant) -> Vec<u32> {
+        if self.sad.next_expiry().is_none_or(|at| now < at) {
+            return Vec::new();
+        }
+        let expired = self.sad.expire(now);
+        for entry in &expired {
+            let spi = Spi(entry.sa.spi());
+            let group = self.sad.group_name(&entry.sa);
+            info!(event = "sa_expired", %spi, group, "SA {spi} of group {group} has expired");
+        }
+        expired.iter().map(|entry| entry.sa.spi()).collect()
+    }
+
+    /// The reply to `status`.
+    #[must_use]
+    pub fn status(&self, plane: &Dataplane, now: Instant) -> Status {
+        let up = |at: usize| plane.ports().get(at).is_some_and(|port| port.link_up());
+        let links = self.links.iter().enumerate().map(|(i, link)| LinkStatus {
+            name: link.name.clone(),
+            lan: link.lan.clone(),
+            wan: link.wan.clone(),
+            mtu: link.mtu,
+            lan_up: up(2 * i),
+            wan_up: up(2 * i + 1),
+        });
+        let groups = self.groups.iter().enumerate().map(|(i, group)| {
+            let sas = self.sad.count(i);
+            let state = match (sas, group.registers) {
+                (0, true) => "unregistered",
+                (0, false) => "no-sa",
+                _ => "manual",
+            };
+            GroupStatus {
+                name: group.name.clone(),
+                id: group.id,
+                state: state.into(),
+                key_server: None,
+                sas: sas as u64,
+            }
+        });
+        Status {
+            role: "gm".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            pid: std::process::id(),
+            uptime_s: now.saturating_duration_since(self.started).as_secs(),
+            workers: u32::try_from(self.workers).unwrap_or(u32::MAX),
+            links: links.collect(),
+            groups: groups.collect(),
+        }
+    }
+
+    /// What the devices say that they lost.
+    #[must_use]
+    pub fn ports(&self, plane: &Dataplane) -> Vec<PortCounters> {
+        let sides = self.links.iter().flat_map(|link| [(link, "LAN", &link.lan), (link, "WAN", &link.wan)]);
+        let with_ports = sides.zip(plane.ports());
+        with_ports
+            .map(|((link, side, device), port)| {
+                let stats = port.stats().unwrap_or_default();
+                PortCounters {
+                    link: link.name.clone(),
+                    side: side.into(),
+                    device: device.clone(),
+                    rx_missed: stats.rx_missed,
+                    rx_errors: stats.rx_errors,
+                    rx_no_buffer: stats.rx_no_buffer,
+                    tx_errors: stats.tx_errors,
+                }
+            })
+            .collect()
+    }
+
+    /// The reply to `unknown-spi`; `lost` is how many punts the workers could not send.
+    #[must_use]
+    pub fn unknown_spis(&self, lost: u64, now: Instant) -> reply::UnknownSpis {
+        answers::unknown_spis(&self.unknown, &self.links, lost, now)
+    }
+}
