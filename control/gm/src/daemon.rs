@@ -112,6 +112,8 @@ pub fn run(mut config: Config, machine: &Machine, options: &Options) -> Result<(
         result?;
     }
 
+    // Declared before EAL, so dropped after it.
+    let _runtime_directory = eal::RuntimeDirectory::of(&config);
     let eal = Eal::init(&eal::arguments(&config, &options.eal_args, machine))?;
     let plane_config = DataplaneConfig {
         links: config.links.clone(),

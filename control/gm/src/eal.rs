@@ -5,14 +5,23 @@ use crate::config::{Config, Machine};
 use crate::reserve::Fingerprint;
 use std::collections::BTreeSet;
 use std::fmt::Write;
+use std::fs;
+use std::path::PathBuf;
 
 /// All arguments for EAL.
 #[must_use]
 pub fn arguments(config: &Config, more: &[String], machine: &Machine) -> Vec<String> {
     let mut all = config.eal_args.clone();
     all.extend_from_slice(more);
-    if !all.iter().any(|argument| argument.starts_with("--file-prefix")) {
+    let given = |all: &[String], option: &str| all.iter().any(|argument| argument.starts_with(option));
+    if !given(&all, "--file-prefix") {
         all.push(format!("--file-prefix={}", file_prefix(config)));
+    }
+    // So that neither packets in hugepage files nor EAL's own files stay behind, however the process
+    // ends. EAL takes --no-huge for the legacy memory layout, which does not go with --in-memory.
+    if !["--in-memory", "--no-shconf", "--legacy-mem", "--proc-type"].iter().any(|o| given(&all, o)) {
+        let option = if given(&all, "--no-huge") { "--no-shconf" } else { "--in-memory" };
+        all.push(option.into());
     }
     all.push(format!("--lcores={}", lcores(&config.workers.cores, machine)));
     all.push("--main-lcore=0".into());
@@ -34,8 +43,35 @@ fn lcores(cores: &[u32], machine: &Machine) -> String {
     lcores
 }
 
+/// The directory that EAL makes at its start under this member's own file prefix. Removed when this is
+/// dropped, which must be after EAL is cleaned up, and when it is empty.
+#[derive(Debug)]
+pub struct RuntimeDirectory(Option<PathBuf>);
+
+impl RuntimeDirectory {
+    /// Of the member with this configuration.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        let base = if rustix::process::geteuid().is_root() {
+            Some(PathBuf::from("/var/run/dpdk"))
+        } else {
+            std::env::var_os("XDG_RUNTIME_DIR").map(|xdg| PathBuf::from(xdg).join("dpdk"))
+        };
+        Self(base.map(|base| base.join(file_prefix(config))))
+    }
+}
+
+impl Drop for RuntimeDirectory {
+    fn drop(&mut self) {
+        if let Some(directory) = &self.0 {
+            // What is not there, or not empty, is not ours to remove.
+            let _ = fs::remove_dir(directory);
+        }
+    }
+}
+
 /// A name of its own for each member of a machine, the same at each start, so that several run side by
-/// side and what a crash leaves in the runtime directory is cleaned up by the next start.
+/// side.
 fn file_prefix(config: &Config) -> String {
     let socket = &config.control.socket;
     let stem = socket.file_stem().map(|stem| stem.to_string_lossy()).unwrap_or_default();
@@ -47,9 +83,34 @@ fn file_prefix(config: &Config) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Control, Workers};
+    use getvpn_dataplane::Idle;
 
     fn machine(cpus: &[u32]) -> Machine {
         Machine { cpus: cpus.to_vec() }
+    }
+
+    fn config(eal: &[&str]) -> Config {
+        Config {
+            eal_args: eal.iter().map(|&argument| argument.to_owned()).collect(),
+            workers: Workers { cores: vec![1], idle: Idle::Spin, buffers: 1024, tx_wait_us: 0 },
+            links: Vec::new(),
+            control: Control { socket: "/run/getvpn/site a.sock".into(), state: "state".into() },
+            local: Vec::new(),
+            groups: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_follows_from_the_configuration_is_added_and_what_is_given_stays() {
+        let all = arguments(&config(&["--no-pci"]), &["-n4".into()], &machine(&[0, 1]));
+        assert_eq!(all[..2], ["--no-pci", "-n4"]);
+        assert!(all[2].starts_with("--file-prefix=getvpn-sitea-"), "{all:?}");
+        assert_eq!(all[3..], ["--in-memory", "--lcores=0@(0),1@1", "--main-lcore=0"]);
+        let all = arguments(&config(&["--no-huge", "--file-prefix=x"]), &[], &machine(&[0, 1]));
+        assert_eq!(all[..3], ["--no-huge", "--file-prefix=x", "--no-shconf"]);
+        let all = arguments(&config(&["--file-prefix=x", "--legacy-mem"]), &[], &machine(&[0, 1]));
+        assert_eq!(all[..3], ["--file-prefix=x", "--legacy-mem", "--lcores=0@(0),1@1"]);
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub(super) fn readable(value: &Value<'_>, base: &Path) -> Result<PathBuf, Config
 pub(super) fn secret(value: &Value<'_>, base: &Path) -> Result<PathBuf, ConfigError> {
     let path = readable(value, base)?;
     match open_to_others(&path) {
-        Some(problem) => Err(value.error(problem)),
+        Some(problem) => Err(value.error(format!("{} {problem}", path.display()))),
         None => Ok(path),
     }
 }
@@ -50,7 +50,6 @@ pub(super) fn secret(value: &Value<'_>, base: &Path) -> Result<PathBuf, ConfigEr
 pub(super) fn open_to_others(path: &Path) -> Option<String> {
     let mode = fs::metadata(path).ok()?.permissions().mode() & 0o777;
     let shown = path.display();
-    (mode & 0o077 != 0).then(|| {
-        format!("{shown} holds keys and others may use it (mode {mode:04o}); do `chmod 600 {shown}`")
-    })
+    (mode & 0o077 != 0)
+        .then(|| format!("holds keys and others may use it (mode {mode:04o}); do `chmod 600 {shown}`"))
 }

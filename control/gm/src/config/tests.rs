@@ -194,7 +194,7 @@ fn a_file_with_keys_must_be_its_owners_alone() {
                 let shown = file.display();
                 assert!(!fine, "{mode:o}");
                 let said = format!(
-                    "{shown}: {shown} holds keys and others may use it (mode {mode:04o}); do `chmod 600 {shown}`"
+                    "{shown}: holds keys and others may use it (mode {mode:04o}); do `chmod 600 {shown}`"
                 );
                 assert_eq!(e.to_string(), said);
             }
