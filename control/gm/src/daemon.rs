@@ -11,7 +11,7 @@ use dpdk::{Eal, EalError};
 use getvpn_ctl::reply::Counters;
 use getvpn_ctl::server::{BindError, Call, ControlSocket, Limits};
 use getvpn_ctl::{Spi, render};
-use getvpn_dataplane::{Dataplane, DataplaneConfig, DataplaneError, SaError};
+use getvpn_dataplane::{Dataplane, DataplaneConfig, DataplaneError, PortsError, SaError};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -67,8 +67,13 @@ pub enum RunError {
     #[error(transparent)]
     Eal(#[from] EalError),
     /// The ports or workers do not start.
-    #[error("the data plane cannot start: {0}")]
-    Start(DataplaneError),
+    #[error("the data plane cannot start: {error}{asked_for}")]
+    Start {
+        /// What was wrong.
+        error: DataplaneError,
+        /// The EAL argument that is meant, as a line of its own, if one is.
+        asked_for: String,
+    },
     /// The signals or the runtime of the control thread cannot be set up.
     #[error("the control thread cannot start: {0}")]
     Runtime(String),
@@ -114,7 +119,8 @@ pub fn run(mut config: Config, machine: &Machine, options: &Options) -> Result<(
 
     // Declared before EAL, so dropped after it.
     let _runtime_directory = eal::RuntimeDirectory::of(&config);
-    let eal = Eal::init(&eal::arguments(&config, &options.eal_args, machine))?;
+    let arguments = eal::arguments(&config, &options.eal_args, machine);
+    let eal = Eal::init(&arguments)?;
     let plane_config = DataplaneConfig {
         links: config.links.clone(),
         idle: config.workers.idle,
@@ -123,7 +129,14 @@ pub fn run(mut config: Config, machine: &Machine, options: &Options) -> Result<(
         link_wait: LINK_WAIT,
     };
     let policy = member.sad_mut().policy_state();
-    let plane = Dataplane::start(&eal, &plane_config, &policy).map_err(RunError::Start)?;
+    let plane = Dataplane::start(&eal, &plane_config, &policy).map_err(|error| {
+        let argument = match &error {
+            DataplaneError::Ports(PortsError::Port { device, .. }) => eal::argument_for(device, &arguments),
+            _ => None,
+        };
+        let asked_for = argument.map(|argument| format!("\n  EAL argument: {argument}")).unwrap_or_default();
+        RunError::Start { error, asked_for }
+    })?;
     info!(event = "started", workers, links = config.links.len(), sas = policy.sas.len(), "member started");
 
     let mut control = Control { member, plane, reservations, writing: None };

@@ -28,6 +28,14 @@ pub fn arguments(config: &Config, more: &[String], machine: &Machine) -> Vec<Str
     all
 }
 
+/// The argument that asks EAL for a device, if any does.
+#[must_use]
+pub fn argument_for<'a>(device: &str, arguments: &'a [String]) -> Option<&'a str> {
+    let names_it =
+        |argument: &&String| argument.trim_start_matches("--vdev=").split(',').next() == Some(device);
+    arguments.iter().find(names_it).map(String::as_str)
+}
+
 /// lcore 0 is the control thread's, which may run on all CPUs that no worker has, or on all when the
 /// workers have all; lcore n is the worker n - 1, pinned to its CPU.
 fn lcores(cores: &[u32], machine: &Machine) -> String {
@@ -46,27 +54,28 @@ fn lcores(cores: &[u32], machine: &Machine) -> String {
 /// The directory that EAL makes at its start under this member's own file prefix. Removed when this is
 /// dropped, which must be after EAL is cleaned up, and when it is empty.
 #[derive(Debug)]
-pub struct RuntimeDirectory(Option<PathBuf>);
+pub struct RuntimeDirectory(PathBuf);
 
 impl RuntimeDirectory {
     /// Of the member with this configuration.
     #[must_use]
     pub fn of(config: &Config) -> Self {
-        let base = if rustix::process::geteuid().is_root() {
-            Some(PathBuf::from("/var/run/dpdk"))
-        } else {
-            std::env::var_os("XDG_RUNTIME_DIR").map(|xdg| PathBuf::from(xdg).join("dpdk"))
-        };
-        Self(base.map(|base| base.join(file_prefix(config))))
+        let variable = |name| std::env::var_os(name).map(PathBuf::from);
+        // In the order in which EAL looks.
+        let base = variable("RUNTIME_DIRECTORY").unwrap_or_else(|| {
+            if rustix::process::getuid().is_root() {
+                return "/var/run".into();
+            }
+            variable("XDG_RUNTIME_DIR").unwrap_or_else(|| "/tmp".into())
+        });
+        Self(base.join("dpdk").join(file_prefix(config)))
     }
 }
 
 impl Drop for RuntimeDirectory {
     fn drop(&mut self) {
-        if let Some(directory) = &self.0 {
-            // What is not there, or not empty, is not ours to remove.
-            let _ = fs::remove_dir(directory);
-        }
+        // What is not there, or not empty, is not ours to remove.
+        let _ = fs::remove_dir(&self.0);
     }
 }
 
@@ -111,6 +120,15 @@ mod tests {
         assert_eq!(all[..3], ["--no-huge", "--file-prefix=x", "--no-shconf"]);
         let all = arguments(&config(&["--file-prefix=x", "--legacy-mem"]), &[], &machine(&[0, 1]));
         assert_eq!(all[..3], ["--file-prefix=x", "--legacy-mem", "--lcores=0@(0),1@1"]);
+    }
+
+    #[test]
+    fn the_argument_that_asks_for_a_device_is_found() {
+        let all = ["--no-huge", "--vdev=net_pcap01,a=b", "--vdev=net_pcap0,a=b", "--vdev", "net_null0"];
+        let all = all.map(str::to_owned);
+        assert_eq!(argument_for("net_pcap0", &all), Some("--vdev=net_pcap0,a=b"));
+        assert_eq!(argument_for("net_null0", &all), Some("net_null0"));
+        assert_eq!(argument_for("net_null1", &all), None);
     }
 
     #[test]

@@ -113,6 +113,21 @@ fn the_control_socket_shows_the_member_and_takes_an_sa_away() {
 }
 
 #[test]
+fn unknown_spis_are_counted_and_shown_with_who_sends_them() {
+    let site = Site::with_sa(0, "");
+    site.wan_receives(&[0x999, 0x999, 0x999, 0x1234_5678]);
+    let member = site.start(&[]);
+    let reply = member.wait(&Command::UnknownSpi {}, |reply| reply["spis"].as_array().unwrap().len() == 2);
+    let spis = reply["spis"].as_array().unwrap();
+    assert_eq!((&spis[0]["spi"], &spis[0]["senders"][0]), (&"0x12345678".into(), &"10.2.0.4".into()));
+    assert_eq!((&spis[1]["spi"], &spis[1]["link"]), (&"0x00000999".into(), &"site".into()));
+    assert_eq!(spis[1]["destination"], "10.1.0.1");
+    let counters = member.ask(&COUNTERS).unwrap();
+    assert_eq!(counters["drops"]["unknown_spi"], 4);
+    assert!(counters["reasons"]["unknown_spi"]["advice"].is_string());
+}
+
+#[test]
 fn an_expired_sa_leaves_and_is_logged_once() {
     let site = Site::with_sa(0, "lifetime_s = 1\n");
     let member = site.start(&["--log-format", "json"]);

@@ -40,11 +40,12 @@ pub(super) fn read_all(
     for section in root.tables("group")? {
         section.only(&KEYS)?;
         let name = section.need("name", "the group's name")?;
-        names.claim(&name, name.string("a name")?.to_owned(), "a group of this name")?;
+        let name_text = name.string("a name")?;
+        names.claim(&name, name_text.to_owned(), &format!("a group {name_text:?}"))?;
         let id = section.get("id");
         let id = id.map(|value| {
             let id: u32 = value.integer(0..=u64::from(u32::MAX), "a group ID of four octets")?;
-            ids.claim(&value, id, "a group of this ID").map(|()| id)
+            ids.claim(&value, id, &format!("a group with ID {id}")).map(|()| id)
         });
         let without_sa = section.get("without_sa").map_or(Ok(WithoutSa::Drop), |value| {
             value.choice(&[("drop", WithoutSa::Drop), ("bypass", WithoutSa::Bypass)])
@@ -67,7 +68,7 @@ pub(super) fn read_all(
             return Err(section.error("no SAs and nowhere to get any; add [[group.sa]] or key_servers"));
         }
         groups.push(GroupConfig {
-            name: name.string("a name")?.to_owned(),
+            name: name_text.to_owned(),
             id: id.transpose()?,
             without_sa,
             enforce,
@@ -139,14 +140,14 @@ fn credentials(section: &Section<'_>, base: &Path) -> Result<Credentials, Config
 pub(super) struct Unique<T>(HashMap<T, usize>);
 
 impl<T: std::hash::Hash + Eq> Unique<T> {
-    pub fn claim(&mut self, value: &Value<'_>, what: T, there_is: &str) -> Result<(), ConfigError> {
+    pub fn claim(&mut self, value: &Value<'_>, what: T, shown: &str) -> Result<(), ConfigError> {
         match self.0.entry(what) {
             Entry::Vacant(place) => {
                 place.insert(value.line());
                 Ok(())
             }
             Entry::Occupied(first) => Err(value.error(format!(
-                "there is {there_is} already, in line {}; use another or remove one",
+                "there is {shown} already, in line {}; use another or remove one",
                 first.get()
             ))),
         }
@@ -164,7 +165,7 @@ struct BetweenSas {
 impl BetweenSas {
     fn check(&mut self, read: &ReadSa<'_>, workers: usize) -> Result<(), ConfigError> {
         let params = &read.sa.params;
-        self.spis.claim(&read.spi, params.spi, "an SA of this SPI")?;
+        self.spis.claim(&read.spi, params.spi, &format!("an SA with SPI {:#010x}", params.spi))?;
         let Some(key) = read.key.as_ref().filter(|_| params.direction.sends() && !params.key.is_empty())
         else {
             return Ok(());

@@ -255,12 +255,13 @@ fn links(root: &Section<'_>) -> Result<Vec<LinkConfig>, ConfigError> {
         section.only(&["name", "lan", "wan", "mtu"])?;
         let name_value = section.need("name", "the link's name")?;
         let name = name_value.string("a name")?;
-        names.claim(&name_value, name.to_owned(), "a link of this name")?;
+        names.claim(&name_value, name.to_owned(), &format!("a link {name:?}"))?;
         let mut port = |key| {
             const WHAT: &str = "a device as DPDK names it, such as \"net_pcap0\" or \"0000:01:00.0\"";
             let value = section.need(key, WHAT)?;
-            let device = value.string(WHAT)?.to_owned();
-            ports.claim(&value, device.clone(), "a port on this device").map(|()| device)
+            let device = value.string(WHAT)?;
+            let claimed = ports.claim(&value, device.to_owned(), &format!("a port on device {device:?}"));
+            claimed.map(|()| device.to_owned())
         };
         let (lan, wan) = (port("lan")?, port("wan")?);
         let mtu = match section.get("mtu") {

@@ -48,7 +48,7 @@ pub(super) fn read<'a>(
     let spi_value = section.need("spi", "the SPI, such as spi = 0x00010001")?;
     let spi: u32 = spi_value.integer(0..=u64::from(u32::MAX), "an SPI")?;
     if spi < 256 {
-        let problem = format!("SPI {spi} is reserved (RFC 4303 section 2.1); use 0x00000100 to 0xffffffff");
+        let problem = format!("SPI {spi} is reserved (RFC 4303 section 2.1); use 256 (0x00000100) or more");
         return Err(spi_value.error(problem));
     }
     let transform_value = section.need("transform", "a transform, such as \"aes-128-gcm\"")?;

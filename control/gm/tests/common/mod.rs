@@ -33,6 +33,12 @@ impl Site {
         site
     }
 
+    /// With packets of these SPIs at the WAN port, each with its source 10.2.0.n.
+    pub fn wan_receives(&self, spis: &[u32]) {
+        let frames: Vec<_> = (1..).zip(spis).map(|(n, &spi)| esp(n, spi)).collect();
+        write_capture(&self.path("wan-in.pcap"), &frames);
+    }
+
     /// With one SA for everything.
     pub fn with_sa(packets: u16, more: &str) -> Self {
         Self::new(packets, &format!("{}{more}", sa()))
@@ -63,7 +69,12 @@ impl Site {
 
     pub fn command(&self, arguments: &[&str]) -> std::process::Command {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_getvpn-gm"));
-        command.env_remove("GETVPN_LOG").arg("--config").arg(self.path("gm.toml")).args(arguments);
+        command
+            .env_remove("GETVPN_LOG")
+            .env("RUNTIME_DIRECTORY", self.dir.path())
+            .arg("--config")
+            .arg(self.path("gm.toml"))
+            .args(arguments);
         command
     }
 
@@ -156,19 +167,31 @@ pub fn text(octets: &[u8]) -> &str {
     std::str::from_utf8(octets).unwrap()
 }
 
-/// An Ethernet frame with UDP from 10.1.0.1 to 10.2.0.1.
+/// UDP from 10.1.0.1 to 10.2.0.1, without a checksum, which IPv4 allows.
 fn udp(number: u16) -> Vec<u8> {
-    let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0];
-    let mut ip = vec![0x45, 0, 0, 60, 0, 0, 0x40, 0, 64, 17, 0, 0, 10, 1, 0, 1, 10, 2, 0, 1];
-    ip[4..6].copy_from_slice(&number.to_be_bytes());
+    let mut payload = vec![0x10, 0, 0x20, 0, 0, 40, 0, 0];
+    payload.extend([0xab; 32]);
+    ipv4(number, 17, [10, 1, 0, 1], [10, 2, 0, 1], &payload)
+}
+
+/// ESP from 10.2.0.n to 10.1.0.1.
+fn esp(n: u8, spi: u32) -> Vec<u8> {
+    let payload = [&spi.to_be_bytes()[..], &[0, 0, 0, 1], &[0; 64]].concat();
+    ipv4(0, 50, [10, 2, 0, n], [10, 1, 0, 1], &payload)
+}
+
+fn ipv4(number: u16, protocol: u8, from: [u8; 4], to: [u8; 4], payload: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(20 + payload.len()).unwrap();
+    let mut ip = vec![0x45, 0];
+    ip.extend(length.to_be_bytes());
+    ip.extend(number.to_be_bytes());
+    ip.extend([0x40, 0, 64, protocol, 0, 0]);
+    ip.extend(from.into_iter().chain(to));
     let sum: u32 = ip.chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum();
     let folded = (sum & 0xffff) + (sum >> 16);
     ip[10..12].copy_from_slice(&(!u16::try_from(folded).unwrap()).to_be_bytes());
-    frame.extend(ip);
-    // No UDP checksum, which IPv4 allows.
-    frame.extend([0x10, 0, 0x20, 0, 0, 40, 0, 0]);
-    frame.extend([0xab; 32]);
-    frame
+    let ethernet = [2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0];
+    [&ethernet[..], &ip, payload].concat()
 }
 
 fn write_capture(path: &PathBuf, frames: &[Vec<u8>]) {

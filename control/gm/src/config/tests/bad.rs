@@ -74,8 +74,8 @@ const TABLE: &[Row] = &[
     // EAL, links and control.
     ("", "[eal]\nargs = [\"--no-huge\",\n \"--lcores=0-3\"]\n", "16:2", "eal.args", "--lcores is derived from [workers] cores"),
     ("", "[eal]\nargs = [\"-l\", \"0-3\"]\n", "15:9", "eal.args", "-l is derived from [workers] cores"),
-    ("net_pcap1", "net_pcap0", "6:7", "link.wan", "there is a port on this device already, in line 5"),
-    ("[[group]]", "[[link]]\nname = \"site\"\nlan = \"a\"\nwan = \"b\"\n[[group]]", "8:8", "link.name", "a link of this name already, in line 4"),
+    ("net_pcap1", "net_pcap0", "6:7", "link.wan", "there is a port on device \"net_pcap0\" already, in line 5; use another or remove one"),
+    ("[[group]]", "[[link]]\nname = \"site\"\nlan = \"a\"\nwan = \"b\"\n[[group]]", "8:8", "link.name", "a link \"site\" already, in line 4"),
     ("[[group]]", "[[link]]\nname = \"two\"\nlan = \"net_pcap1\"\nwan = \"b\"\n[[group]]", "9:7", "link.lan", "already, in line 6"),
     ("wan = \"net_pcap1\"", "wan = \"net_pcap1\"\nmtu = 90000", "7:7", "link.mtu", "expected an MTU in octets from 576 to 9216, found 90000"),
     ("", "[control]\nsocket = 7\n", "15:10", "control.socket", "expected a path"),
@@ -91,13 +91,13 @@ const TABLE: &[Row] = &[
     ("[[group.sa]]", "key_servers = [\"192.0.2.1:848\"]\n[[group.sa]]", "7:1", "group.psk_file", "missing; give psk_file, or certificate"),
     ("[[group.sa]]", "key_servers = [\"192.0.2.1:848\"]\nprivate_key = \"x\"\n[[group.sa]]", "10:15", "group.private_key", "has no effect without certificate"),
     ("[[group.sa]]", "key_servers = [\"192.0.2.1:848\"]\npsk_file = \"x\"\ncertificate = \"y\"\n[[group.sa]]", "11:15", "group.certificate", "not both"),
-    ("", "[[group]]\nname = \"finance\"\n", "15:8", "group.name", "a group of this name already, in line 8"),
+    ("", "[[group]]\nname = \"finance\"\n", "15:8", "group.name", "a group \"finance\" already, in line 8"),
 
     // SAs.
-    ("0x00010001", "255", "10:7", "group.sa.spi", "SPI 255 is reserved (RFC 4303 section 2.1); use 0x00000100"),
+    ("0x00010001", "255", "10:7", "group.sa.spi", "SPI 255 is reserved (RFC 4303 section 2.1); use 256 (0x00000100) or more"),
     ("0x00010001", "0", "10:7", "group.sa.spi", "SPI 0 is reserved"),
     ("0x00010001", "0x100000000", "10:7", "group.sa.spi", "expected an SPI from 0 to 4294967295, found 0x100000000"),
-    ("", SECOND, "17:7", "group.sa.spi", "an SA of this SPI already, in line 10"),
+    ("", SECOND, "17:7", "group.sa.spi", "an SA with SPI 0x00010001 already, in line 10"),
     ("aes-128-gcm", "aes-129-gcm", "11:13", "group.sa.transform", "did you mean \"aes-128-gcm\"?"),
     (KEY, "\"000102030405060708090a0b0c0d0e0f\"", "12:7", "group.sa.key", "16 octets; aes-128-gcm takes 20 octets: the key of 16, then the salt of 4"),
     (KEY, "\"000102030405060708090a0b0c0d0e0f1011121\"", "12:7", "group.sa.key", "an odd number of hex digits, 39; aes-128-gcm takes 20 octets"),
