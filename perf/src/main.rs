@@ -42,6 +42,9 @@ struct Arguments {
     /// Only the sections whose names contain this: pipeline, stages, spi, publish, flood, process.
     #[arg(long)]
     only: Option<String>,
+    /// Of the pipelines only the cases whose names contain this, such as "inbound aes-128-gcm 64 1".
+    #[arg(long)]
+    case: Option<String>,
 }
 
 fn main() -> Result<()> {
@@ -59,6 +62,7 @@ fn main() -> Result<()> {
         slice: Slice(dpdk::cycles_hz() / 1000 * slice_ms),
         quick: arguments.quick,
         programs: arguments.programs,
+        case: arguments.case.unwrap_or_default(),
     };
     let mut sections = sections::all(&mut rig, arguments.only.as_deref())?;
     let mut figures = Figures::default();

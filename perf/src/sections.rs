@@ -28,6 +28,8 @@ pub struct Rig {
     pub quick: bool,
     /// Where the programs of the project are.
     pub programs: Option<PathBuf>,
+    /// What the names of the pipelines' cases must contain.
+    pub case: String,
 }
 
 /// One part of the benchmark.

@@ -67,6 +67,7 @@ impl Pipelines {
                 }
             }
         }
+        cases.retain(|case| case.name().contains(&rig.case));
         Ok(Pipelines { bench: Some(Box::new(Bench { member, bursts, bare: Bare::new() })), cases })
     }
 }
