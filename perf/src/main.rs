@@ -15,6 +15,7 @@ use std::thread;
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use rustix::thread::sched_getaffinity;
 
 use crate::core::{Core, Slice};
 use crate::figures::Figures;
@@ -50,6 +51,7 @@ struct Arguments {
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let cores = thread::available_parallelism()?.get();
+    let cpus = sched_getaffinity(None)?;
     let cpu = arguments.core.unwrap_or(cores - 1);
     let core = Core::start(cpu, if cpu == 0 { cores - 1 } else { 0 })?;
     let (runs, slice_ms) = if arguments.quick { (1, 1) } else { (arguments.runs, 25) };
@@ -62,6 +64,7 @@ fn main() -> Result<()> {
         slice: Slice(dpdk::cycles_hz() / 1000 * slice_ms),
         quick: arguments.quick,
         programs: arguments.programs,
+        cpus,
         case: arguments.case.unwrap_or_default(),
     };
     let mut sections = sections::all(&mut rig, arguments.only.as_deref())?;

@@ -11,6 +11,7 @@ mod stages;
 use std::path::PathBuf;
 
 use anyhow::Result;
+use rustix::thread::CpuSet;
 
 use crate::core::{Core, Slice};
 use crate::figures::{Figures, Row};
@@ -28,6 +29,8 @@ pub struct Rig {
     pub quick: bool,
     /// Where the programs of the project are.
     pub programs: Option<PathBuf>,
+    /// Where other programs may run: EAL has pinned the threads of this one.
+    pub cpus: CpuSet,
     /// What the names of the pipelines' cases must contain.
     pub case: String,
 }

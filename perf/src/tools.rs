@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
+use std::io;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::thread::{CpuSet, sched_setaffinity};
 
 /// What a program prints. It is given no input and starts on whatever core it pins itself to.
 pub fn output(program: &str, args: &[impl AsRef<OsStr>]) -> Result<String> {
@@ -26,17 +28,25 @@ pub struct Background {
 }
 
 impl Background {
-    pub fn start(program: &Path, args: &[impl AsRef<OsStr>], log: &Path) -> Result<Background> {
+    /// Starts it free to run on all of `cpus`, wherever the calling thread is pinned.
+    pub fn start(
+        program: &Path,
+        args: &[impl AsRef<OsStr>],
+        log: &Path,
+        cpus: &CpuSet,
+    ) -> Result<Background> {
         let name = program.display().to_string();
         let out = File::create(log)?;
-        let child = Command::new(program)
-            .args(args)
-            .stdin(Stdio::null())
-            .stdout(out.try_clone()?)
-            .stderr(out)
-            .spawn()
-            .with_context(|| format!("{name} cannot be run"))?;
-        Ok(Background { child, name })
+        let mut command = Command::new(program);
+        command.args(args).stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out);
+        let child = thread::scope(|scope| {
+            let starter = scope.spawn(|| -> io::Result<Child> {
+                sched_setaffinity(None, cpus)?;
+                command.spawn()
+            });
+            starter.join().unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))
+        });
+        Ok(Background { child: child.with_context(|| format!("{name} cannot be run"))?, name })
     }
 
     /// Fails if the program has ended.

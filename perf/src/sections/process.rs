@@ -13,6 +13,7 @@ use getvpn_ctl::reply::Counters;
 use getvpn_ctl::{Command, client};
 use getvpn_dataplane::transform::Transform;
 use pcap_file::pcap::{PcapPacket, PcapWriter};
+use rustix::thread::CpuSet;
 use tempfile::TempDir;
 
 use super::{Rig, Section};
@@ -76,6 +77,7 @@ impl Section for Process {
             dir: self.dir.path().to_owned(),
             cpu: rig.core.cpu(),
             control: rig.core.control(),
+            cpus: rig.cpus.clone(),
             window: Duration::from_millis(if rig.quick { 200 } else { 400 }),
         };
         for side in Side::BOTH {
@@ -128,6 +130,7 @@ struct Trial {
     dir: PathBuf,
     cpu: usize,
     control: usize,
+    cpus: CpuSet,
     /// How long packets are counted.
     window: Duration,
 }
@@ -151,7 +154,7 @@ impl Trial {
         fs::set_permissions(&config, PermissionsExt::from_mode(0o600))?;
         let log = self.dir.join("gm.log");
         let args = ["--config".as_ref(), config.as_os_str()];
-        let mut gm = Background::start(&self.gm, &args, &log)?;
+        let mut gm = Background::start(&self.gm, &args, &log, &self.cpus)?;
         let ask = || -> Result<(Instant, Counters)> {
             let reply = client::ask(&socket, &Command::Counters { per: false }, Duration::from_secs(2))?;
             Ok((Instant::now(), serde_json::from_str(&reply)?))
@@ -225,7 +228,7 @@ selectors = [{{ src = "10.0.0.0/8", dst = "10.0.0.0/8" }}]
         let buffers = ["--total-num-mbufs=4096"];
         let log = self.dir.join("testpmd.log");
         let args = [&eal[..], &[source.as_str(), sink.as_str()], &its, &buffers].concat();
-        let mut testpmd = Background::start(Path::new("dpdk-testpmd"), &args, &log)
+        let mut testpmd = Background::start(Path::new("dpdk-testpmd"), &args, &log, &self.cpus)
             .context("packaging/install bench brings it")?;
         let said = || fs::read_to_string(&log).unwrap_or_default();
         let mut rates = testpmd
