@@ -1,0 +1,99 @@
+"""The control socket of a member that is carrying traffic, its signals, and what an operator sees."""
+
+import signal
+import stat
+import subprocess
+
+import pytest
+from scapy.layers.inet import IP, UDP
+
+from member import BINARIES, Member, assert_nothing_unaccounted, configuration, write_frames
+from oracle import ETHERNET, OracleSa, group
+
+SA = OracleSa(0x5000)
+LASTING = OracleSa(0x5001, net=2)
+
+
+@pytest.fixture
+def busy(tmp_path):
+    """A member that hears the same ESP and the same cleartext over and over."""
+    packet = IP(**SA.addresses(4)) / UDP() / b"over and over"
+    write_frames(tmp_path / "lan-in.pcap", [ETHERNET / packet] * 8)
+    write_frames(tmp_path / "wan-in.pcap", [SA.seal(packet), LASTING.seal(IP(**LASTING.addresses(4)) / UDP())] * 4)
+    config = configuration(["net_pcap0,rx_pcap=lan-in.pcap,infinite_rx=1", "net_pcap1,rx_pcap=wan-in.pcap,infinite_rx=1"],
+                           [group("main", SA, without_sa="drop"), group("other", LASTING)])
+    with Member(tmp_path, config) as member:
+        member.wait_until_it_answers()
+        member.wait_until(lambda: member.ctl("counters")["decrypted"], "traffic")
+        yield member
+
+
+def test_status_says_what_the_member_is(busy):
+    status = busy.ctl("status")
+    assert status["role"] == "gm"
+    assert status["uptime_s"] >= 0
+    assert [(g["name"], g["sas"]) for g in status["groups"]] == [("main", 1), ("other", 1)]
+
+
+def test_at_every_moment_each_received_packet_is_accounted_for(busy):
+    before = busy.ctl("counters")
+    for _ in range(50):
+        counters = busy.ctl("counters", "--per")
+        for part in (counters, *counters["per"]):
+            assert_nothing_unaccounted(part)
+    assert counters["rx"] > before["rx"]
+
+
+def test_sa_list_and_sa_show_tell_what_was_carried(busy):
+    listed = {sa["spi"]: sa for sa in busy.ctl("sa", "list")["sas"]}
+    assert set(listed) == {"0x00005000", "0x00005001"}
+    assert listed["0x00005000"]["packets"] > 0
+    assert listed["0x00005000"]["group"] == "main"
+    shown = busy.ctl("sa", "show", "0x5000")
+    assert shown["transform"] == "aes-128-gcm"
+    assert SA.key.hex() not in str(shown)
+
+
+def test_a_deleted_sa_becomes_an_unknown_spi_and_its_group_fails_closed(busy):
+    assert busy.ctl("counters")["drops"].get("unknown_spi", 0) == 0
+    busy.ctl("sa", "delete", "0x5000")
+    assert [sa["spi"] for sa in busy.ctl("sa", "list")["sas"]] == ["0x00005001"]
+    [unknown] = busy.wait_until(lambda: busy.ctl("unknown-spi")["spis"], "the unknown SPI")
+    assert unknown["spi"] == "0x00005000"
+    assert unknown["link"] == "site"
+    assert unknown["senders"] == [SA.addresses(4)["src"]]
+    assert unknown["count"] > 0
+    drops = busy.wait_until(lambda: (d := busy.ctl("counters")["drops"])["no_sa"] and d["unknown_spi"] and d, "the drops")
+    assert set(reason for reason, n in drops.items() if n) == {"unknown_spi", "no_sa"}
+
+
+def test_what_is_not_there_is_refused_by_name(busy):
+    asked = subprocess.run([BINARIES / "getvpnctl", "--socket", "gm.sock", "sa", "show", "0x1234"], cwd=busy.work,
+                           capture_output=True, text=True, timeout=10)
+    assert asked.returncode == 1
+    assert "0x00001234" in asked.stderr
+
+
+def test_only_the_owner_may_use_the_socket(busy):
+    assert stat.S_IMODE((busy.work / "gm.sock").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_a_signal_ends_the_member_cleanly(busy, sent):
+    ended = busy.end(sent)
+    assert ended.status == 0, ended.output
+    assert ended.counters["parked"] == 0
+    assert not (busy.work / "gm.sock").exists()
+
+
+def test_an_sa_leaves_when_its_lifetime_ends(tmp_path):
+    short = OracleSa(0x5000, options={"lifetime_s": 2})
+    write_frames(tmp_path / "lan-in.pcap", [ETHERNET / IP(**short.addresses(4)) / UDP()] * 8)
+    config = configuration(["net_pcap0,rx_pcap=lan-in.pcap,infinite_rx=1", "net_pcap1,tx_pcap=wan-out.pcap"],
+                           [group("main", short)])
+    with Member(tmp_path, config) as member:
+        member.wait_until_it_answers()
+        [sa] = member.ctl("sa", "list")["sas"]
+        assert sa["lifetime_left_s"] <= 2
+        member.wait_until(lambda: not member.ctl("sa", "list")["sas"], "the end of its lifetime", seconds=10)
+        member.wait_until(lambda: member.ctl("counters")["drops"]["no_sa"], "fail-close", seconds=5)
