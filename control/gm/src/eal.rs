@@ -107,6 +107,7 @@ mod tests {
             control: Control { socket: "/run/getvpn/site a.sock".into(), state: "state".into() },
             local: Vec::new(),
             groups: Vec::new(),
+            warning: None,
         }
     }
 

@@ -75,6 +75,9 @@ fn run(arguments: Arguments) -> Result<(), RunError> {
     let machine = Machine::this().map_err(RunError::Machine)?;
     let config = Config::load(&arguments.config, &machine)?;
     if arguments.check {
+        if let Some(warning) = &config.warning {
+            eprintln!("getvpn-gm: warning: {warning}");
+        }
         println!("OK");
         return Ok(());
     }

@@ -42,6 +42,8 @@ pub struct Config {
     pub local: Vec<LocalRule>,
     /// The groups, in order.
     pub groups: Vec<GroupConfig>,
+    /// What is not wrong but should be put right: the file holds keys and others may read it.
+    pub warning: Option<String>,
 }
 
 /// `[workers]`.
@@ -152,12 +154,11 @@ impl Config {
             let source = Source { file, text: &valid };
             source.error(valid.len(), "", "not UTF-8; save the file in that encoding")
         })?;
-        let config = Self::parse(file, text, machine)?;
+        let mut config = Self::parse(file, text, machine)?;
         let keys = config.groups.iter().any(|group| !group.sas.is_empty());
-        match files::open_to_others(file).filter(|_| keys) {
-            Some(problem) => Err(whole(problem)),
-            None => Ok(config),
-        }
+        let problem = files::open_to_others(file).filter(|_| keys);
+        config.warning = problem.map(|problem| format!("{} {problem}", file.display()));
+        Ok(config)
     }
 
     fn parse(file: &Path, text: &str, machine: &Machine) -> Result<Config, ConfigError> {
@@ -178,6 +179,7 @@ impl Config {
             control: control(&root, file, base)?,
             local: local_rules(&root)?,
             groups,
+            warning: None,
         })
     }
 }
