@@ -64,7 +64,7 @@ without-dpdk:
 
 # The model checker explores every interleaving of the lock-free parts.
 loom:
-	CARGO_TARGET_DIR=$(TARGET)/loom RUSTFLAGS='--cfg loom' $(CARGO) test --locked --release -p getvpn-dataplane --lib loom_
+	CARGO_TARGET_DIR=$(TARGET)/loom RUSTFLAGS='--cfg loom' $(CARGO) test --locked --profile loom -p getvpn-dataplane --lib loom_
 
 # Two members, scapy, tshark and real TCP. The tests that need root are skipped without it, unless CI is set.
 e2e: release deps-test

@@ -23,10 +23,17 @@ pub fn arguments(config: &Config, more: &[String], machine: &Machine) -> Vec<Str
         let option = if given(&all, "--no-huge") { "--no-shconf" } else { "--in-memory" };
         all.push(option.into());
     }
+    // Without hugepages EAL takes 64 MB, too little for the buffers. What is not used costs nothing.
+    if given(&all, "--no-huge") && !["-m", "--socket-mem"].iter().any(|o| given(&all, o)) {
+        all.extend(["-m", NO_HUGE_MEGABYTES].map(str::to_owned));
+    }
     all.push(format!("--lcores={}", lcores(&config.workers.cores, machine)));
     all.push("--main-lcore=0".into());
     all
 }
+
+/// EAL's memory without hugepages, where nothing else is said.
+const NO_HUGE_MEGABYTES: &str = "512";
 
 /// The argument that asks EAL for a device, if any does.
 #[must_use]
@@ -118,7 +125,9 @@ mod tests {
         assert!(all[2].starts_with("--file-prefix=getvpn-sitea-"), "{all:?}");
         assert_eq!(all[3..], ["--in-memory", "--lcores=0@(0),1@1", "--main-lcore=0"]);
         let all = arguments(&config(&["--no-huge", "--file-prefix=x"]), &[], &machine(&[0, 1]));
-        assert_eq!(all[..3], ["--no-huge", "--file-prefix=x", "--no-shconf"]);
+        assert_eq!(all[..5], ["--no-huge", "--file-prefix=x", "--no-shconf", "-m", "512"]);
+        let all = arguments(&config(&["--no-huge", "-m", "64", "--no-shconf"]), &[], &machine(&[0, 1]));
+        assert!(!all.iter().any(|argument| argument == "512"), "{all:?}");
         let all = arguments(&config(&["--file-prefix=x", "--legacy-mem"]), &[], &machine(&[0, 1]));
         assert_eq!(all[..3], ["--file-prefix=x", "--legacy-mem", "--lcores=0@(0),1@1"]);
     }
