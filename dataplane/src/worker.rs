@@ -101,7 +101,7 @@ impl Worker {
             let received = self.turn(now, &mut burst, &mut bin);
             if now >= next_expiry {
                 next_expiry = now + expiry_interval;
-                self.visit(now, &mut bin, Way::expire);
+                self.each_station(now, &mut bin, |station, cx| station.way.expire(cx));
             }
             rest.after(received);
         }
@@ -110,32 +110,18 @@ impl Worker {
 
     /// One burst from every receive queue; returns how many frames there were.
     fn turn(&mut self, now: u64, burst: &mut Burst, bin: &mut Burst) -> usize {
-        let snapshot = self.snapshots.current();
         let mut total = 0;
-        for station in &mut self.stations {
+        self.each_station(now, bin, |station, cx| {
             let received = station.rx.burst(burst);
             if received == 0 && !station.way.has_mail() {
-                continue;
+                return false;
             }
             total += received;
-            let counts = &mut self.counts[usize::from(station.link)];
-            counts.tally.rx += received as u64;
-            counts.tally.rx_octets += burst.iter().map(|m| m.pkt_len() as u64).sum::<u64>();
-            let mut cx = Context {
-                worker: self.number,
-                link: station.link,
-                now,
-                snapshot,
-                tally: &mut counts.tally,
-                bin,
-                punts: &mut self.punts,
-                pool: &self.pool,
-                large: &self.large,
-            };
-            station.way.process(burst, &mut cx);
-            dpdk::free_burst(bin);
-            counts.shared.publish(&counts.tally);
-        }
+            cx.tally.rx += received as u64;
+            cx.tally.rx_octets += burst.iter().map(|m| m.pkt_len() as u64).sum::<u64>();
+            station.way.process(burst, cx);
+            true
+        });
         if total > 0 {
             self.signals.last_received[self.number].store(now, Ordering::Relaxed);
         }
@@ -151,11 +137,21 @@ impl Worker {
                 break;
             }
         }
-        self.visit(cycles(), bin, Way::drain);
+        self.each_station(cycles(), bin, |station, cx| {
+            station.way.drain(cx);
+            true
+        });
     }
 
-    /// Does something with every pipeline outside of a burst.
-    fn visit(&mut self, now: u64, bin: &mut Burst, act: fn(&mut Way, &mut Context<'_>)) {
+    /// Does something at every station, under one snapshot for all, and shows what was counted where
+    /// `act` says that it did something.
+    #[inline]
+    fn each_station(
+        &mut self,
+        now: u64,
+        bin: &mut Burst,
+        mut act: impl FnMut(&mut Station, &mut Context<'_>) -> bool,
+    ) {
         let snapshot = self.snapshots.current();
         for station in &mut self.stations {
             let counts = &mut self.counts[usize::from(station.link)];
@@ -170,8 +166,10 @@ impl Worker {
                 pool: &self.pool,
                 large: &self.large,
             };
-            act(&mut station.way, &mut cx);
-            counts.shared.publish(&counts.tally);
+            if act(station, &mut cx) {
+                dpdk::free_burst(bin);
+                counts.shared.publish(&counts.tally);
+            }
         }
     }
 }
@@ -199,11 +197,14 @@ impl Way {
         }
     }
 
-    fn expire(&mut self, cx: &mut Context<'_>) {
+    /// Says whether there was anything to look at.
+    fn expire(&mut self, cx: &mut Context<'_>) -> bool {
+        let holding = cx.tally.parked > 0;
         match self {
             Way::Inbound { pipeline, .. } => pipeline.expire(cx),
             Way::Outbound { pipeline, .. } => pipeline.expire(cx),
         }
+        holding
     }
 
     fn drain(&mut self, cx: &mut Context<'_>) {
