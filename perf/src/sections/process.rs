@@ -77,7 +77,7 @@ impl Section for Process {
             dir: self.dir.path().to_owned(),
             cpu: rig.core.cpu(),
             control: rig.core.control(),
-            cpus: rig.cpus.clone(),
+            cpus: rig.cpus,
             window: Duration::from_millis(if rig.quick { 200 } else { 400 }),
         };
         for side in Side::BOTH {
