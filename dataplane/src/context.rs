@@ -1,10 +1,13 @@
 //! What a worker's pipelines share while they work on one burst: the snapshot they see, where they
 //! count, where buffers come from. Owned by one worker.
 
+use std::net::IpAddr;
+
 use dpdk::{Burst, Mbuf, Mempool};
 
 use crate::counters::Tally;
 use crate::packet::Headers;
+use crate::policy::Subject;
 use crate::punt::PuntSender;
 use crate::snapshot::Snapshot;
 use crate::verdict::DropReason;
@@ -38,6 +41,20 @@ pub(crate) struct Arrived {
     pub(crate) headers: Headers,
     /// Received frames that it stands for.
     pub(crate) frames: u16,
+}
+
+impl Arrived {
+    /// What policy classifies.
+    #[inline]
+    pub(crate) fn subject(&self) -> Subject<'_> {
+        (&self.headers, self.mbuf.data())
+    }
+
+    /// Source and destination.
+    pub(crate) fn addresses(&self) -> (IpAddr, IpAddr) {
+        let frame = self.mbuf.data();
+        (self.headers.source(frame), self.headers.destination(frame))
+    }
 }
 
 impl Context<'_> {

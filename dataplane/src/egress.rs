@@ -55,7 +55,7 @@ impl Egress {
     #[inline]
     pub(crate) fn push(&mut self, mbuf: Mbuf, outgoing: Outgoing, frames: u16, cx: &mut Context<'_>) {
         if self.frames.is_full() {
-            self.flush(cx.tally);
+            self.make_room(cx.tally);
         }
         let octets = mbuf.pkt_len();
         self.frames.push(mbuf);
@@ -85,6 +85,12 @@ impl Egress {
                 spin_loop();
             }
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn make_room(&mut self, tally: &mut Tally) {
+        self.flush(tally);
     }
 
     #[cold]

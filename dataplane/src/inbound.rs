@@ -1,8 +1,6 @@
 //! WAN to LAN: ESP is looked up, checked against replay, opened a burst at a time, unwrapped and sent
 //! on; cleartext passes only where policy lets it. Runs on a worker; never blocks or allocates.
 
-use std::ptr;
-
 use arrayvec::ArrayVec;
 use dpdk::{BURST, Burst, Mbuf};
 
@@ -12,10 +10,11 @@ use crate::packet::{Fragment, Parsed, esp, parse, protocol};
 use crate::policy::{Action, Enforce, WithoutSa};
 use crate::punt::Punted;
 use crate::reassembly::Fragments;
-use crate::replay::Replay;
+use crate::replay::ReplayError;
+use crate::sa::Sa;
 use crate::snapshot::TableEntry;
 use crate::transform::{OpenJob, open_burst};
-use crate::unwrap::unwrap;
+use crate::unwrap;
 use crate::verdict::DropReason;
 
 /// The inbound pipeline of one receive queue.
@@ -25,6 +24,9 @@ pub struct Inbound {
 }
 
 type Lane = ArrayVec<Arrived, BURST>;
+
+/// A packet is on its way under an SA, or has a reason why not.
+type Fate<'s> = Result<&'s Sa, DropReason>;
 
 impl Inbound {
     /// A pipeline that holds at most the fragments which `fragments` bounds.
@@ -41,10 +43,10 @@ impl Inbound {
             self.sort(mbuf, cx, lan, &mut secured, &mut clear);
         }
         if !clear.is_empty() {
-            admit_clear(clear, cx, lan);
+            admit_clear(&mut clear, cx, lan);
         }
         if !secured.is_empty() {
-            open(secured, cx, lan);
+            open(&mut secured, cx, lan);
         }
     }
 
@@ -58,6 +60,7 @@ impl Inbound {
         self.fragments.drain(cx);
     }
 
+    #[inline]
     fn sort(
         &mut self,
         mbuf: Mbuf,
@@ -85,12 +88,13 @@ impl Inbound {
 }
 
 /// Cleartext passes unless policy says that it must have been encrypted.
-fn admit_clear(lane: Lane, cx: &mut Context<'_>, lan: &mut Egress) {
+#[inline(never)]
+fn admit_clear(lane: &mut Lane, cx: &mut Context<'_>, lan: &mut Egress) {
     let policy = &cx.snapshot.policy;
     let mut rules = [0; BURST];
-    policy.classify(lane.iter().map(|p| &p.headers), &mut rules);
-    for (packet, rule) in lane.into_iter().zip(rules) {
-        match policy.action(rule) {
+    policy.classify(lane.iter().map(Arrived::subject), &mut rules);
+    for (packet, rule) in lane.drain(..).zip(&rules) {
+        match policy.action(*rule) {
             Action::Bypass => lan.bypass(packet.mbuf, packet.frames, cx),
             Action::Drop => cx.drop_frames(packet.mbuf, DropReason::Policy, packet.frames),
             Action::Protect(p) => {
@@ -105,82 +109,70 @@ fn admit_clear(lane: Lane, cx: &mut Context<'_>, lan: &mut Egress) {
     }
 }
 
-/// On its way, or why not.
-type Fate = Result<(), DropReason>;
-
-/// Takes ESP through its stages, each on the whole burst: admission, cipher, replay, unwrapping.
-fn open(mut lane: Lane, cx: &mut Context<'_>, lan: &mut Egress) {
+#[inline(never)]
+fn open(lane: &mut Lane, cx: &mut Context<'_>, lan: &mut Egress) {
     let snapshot = cx.snapshot;
     let spis: ArrayVec<u32, BURST> = lane.iter().map(Arrived::spi).collect();
     let mut entries = [None; BURST];
     snapshot.sas.get_burst(&spis, &mut entries);
-    let mut fates: ArrayVec<Fate, BURST> =
-        lane.iter().zip(entries).map(|(packet, entry)| packet.admit(entry)).collect();
-    decipher(&mut lane, &entries, &mut fates);
-    commit(&lane, &entries, &mut fates);
-    for ((mut packet, entry), fate) in lane.into_iter().zip(entries).zip(fates) {
-        let Some(entry) = entry else {
-            packet.refuse(fate.err().unwrap_or(DropReason::UnknownSpi), cx, lan);
-            continue;
+
+    let mut fates = ArrayVec::<Fate<'_>, BURST>::new();
+    for (packet, entry) in lane.iter().zip(&entries) {
+        fates.push(packet.admit(*entry, cx.worker));
+    }
+    let authentic = decipher(lane, &fates);
+    let mut authentic = authentic.iter();
+    let mut strangers = Lane::new();
+    for (mut packet, fate) in lane.drain(..).zip(&fates) {
+        let accepted = match *fate {
+            Ok(sa) => packet.accept(sa, authentic.next().is_some_and(|is| *is), cx.worker),
+            Err(reason) => Err(reason),
         };
-        match fate.and_then(|()| unwrap(&mut packet.mbuf, &packet.headers, &entry.sa)) {
-            Ok(octets) => {
-                entry.sa.opened.add(cx.worker, 1, octets as u64);
-                lan.push(packet.mbuf, Outgoing::Decrypted, packet.frames, cx);
-            }
-            Err(reason) => {
-                entry.sa.opened.add_errors(cx.worker, 1);
-                cx.drop_frames(packet.mbuf, reason, packet.frames);
-            }
+        match accepted {
+            Ok(()) => lan.push(packet.mbuf, Outgoing::Decrypted, packet.frames, cx),
+            Err(DropReason::UnknownSpi) => strangers.push(packet),
+            Err(reason) => cx.drop_frames(packet.mbuf, reason, packet.frames),
         }
+    }
+    if !strangers.is_empty() {
+        turn_away(&mut strangers, cx, lan);
     }
 }
 
-/// Opens the packets that are on their way, in place.
-fn decipher(lane: &mut Lane, entries: &[Option<&TableEntry>], fates: &mut [Fate]) {
-    let mut jobs: ArrayVec<OpenJob<'_>, BURST> = lane
-        .iter_mut()
-        .zip(entries)
-        .zip(fates.iter())
-        .filter_map(|((packet, entry), fate)| {
-            fate.ok()?;
-            Some(OpenJob::new(&(*entry)?.sa.cipher, packet.esp_mut()))
-        })
-        .collect();
+/// Opens the packets that are on their way; says of each of these whether it is authentic.
+#[inline]
+fn decipher(lane: &mut Lane, fates: &[Fate<'_>]) -> ArrayVec<bool, BURST> {
+    let mut jobs = ArrayVec::<OpenJob<'_>, BURST>::new();
+    for (packet, fate) in lane.iter_mut().zip(fates) {
+        if let Ok(sa) = fate {
+            jobs.push(OpenJob::new(&sa.cipher, packet.esp_mut()));
+        }
+    }
     open_burst(&mut jobs);
-    for (fate, job) in fates.iter_mut().filter(|fate| fate.is_ok()).zip(&jobs) {
-        if !job.authentic {
-            *fate = Err(DropReason::Authentication);
-        }
-    }
+    jobs.iter().map(|job| job.authentic).collect()
 }
 
-/// Moves the replay windows, by what is authentic only, a run of packets of one SA at a time.
-fn commit(lane: &Lane, entries: &[Option<&TableEntry>], fates: &mut [Fate]) {
-    let mut begin = 0;
-    for run in entries[..lane.len()].chunk_by(same_sa) {
-        let range = begin..begin + run.len();
-        begin = range.end;
-        let Some(entry) = run[0] else { continue };
-        if matches!(entry.sa.replay, Replay::None) {
+/// Packets with an SPI that no SA has: told to the control thread, which may ask the key server for it.
+/// A local rule may exempt ESP that is not the group's, such as a host's own tunnel.
+#[inline(never)]
+fn turn_away(lane: &mut Lane, cx: &mut Context<'_>, lan: &mut Egress) {
+    let policy = &cx.snapshot.policy;
+    let mut rules = [0; BURST];
+    if policy.has_exemptions() {
+        policy.classify(lane.iter().map(Arrived::subject), &mut rules);
+    }
+    for (packet, rule) in lane.drain(..).zip(&rules) {
+        if policy.exempts(*rule) {
+            lan.bypass(packet.mbuf, packet.frames, cx);
             continue;
         }
-        let (mut ivs, mut seqs) = (ArrayVec::<u64, BURST>::new(), ArrayVec::<u32, BURST>::new());
-        for (packet, _) in lane[range.clone()].iter().zip(&fates[range.clone()]).filter(|(_, f)| f.is_ok()) {
-            let (iv, seq) = packet.iv_and_seq();
-            ivs.push(iv);
-            seqs.push(seq);
+        match cx.punts.unknown_spi(packet.spi(), cx.link, cx.now, || packet.addresses()) {
+            Punted::Sent => cx.tally.punts += 1,
+            Punted::Suppressed => cx.tally.punts_suppressed += 1,
+            Punted::Lost => cx.tally.punts_lost += 1,
         }
-        let mut committed = [Ok(()); BURST];
-        entry.sa.replay.commit_burst(&ivs, &seqs, &mut committed[..seqs.len()]);
-        for (fate, outcome) in fates[range].iter_mut().filter(|fate| fate.is_ok()).zip(committed) {
-            *fate = outcome.map_err(DropReason::from);
-        }
+        cx.drop_frames(packet.mbuf, DropReason::UnknownSpi, packet.frames);
     }
-}
-
-fn same_sa(a: &Option<&TableEntry>, b: &Option<&TableEntry>) -> bool {
-    matches!((a, b), (Some(a), Some(b)) if ptr::eq(*a, *b))
 }
 
 impl Arrived {
@@ -201,57 +193,61 @@ impl Arrived {
         esp::header(self.esp()).map_or(0, |(spi, _)| spi)
     }
 
-    /// The first eight octets of the IV, where counter modes have sender ID and counter (RFC 6054), and
-    /// the sequence number.
-    #[inline]
-    fn iv_and_seq(&self) -> (u64, u32) {
-        let esp = self.esp();
-        let iv =
-            esp.get(esp::HEADER..).and_then(|iv| iv.first_chunk()).map_or(0, |iv| u64::from_be_bytes(*iv));
-        (iv, esp::header(esp).map_or(0, |(_, seq)| seq))
-    }
-
     /// Everything that can be refused before the cryptography.
     #[inline]
-    fn admit(&self, entry: Option<&TableEntry>) -> Fate {
-        let esp = self.esp();
-        if esp.len() < esp::HEADER {
-            return Err(DropReason::EspTruncated);
-        }
+    fn admit<'s>(&self, entry: Option<&'s TableEntry>, worker: usize) -> Fate<'s> {
+        let (_, seq) = esp::header(self.esp()).ok_or(DropReason::EspTruncated)?;
         let entry = entry.ok_or(DropReason::UnknownSpi)?;
-        if !entry.receives {
-            return Err(DropReason::SaDirection);
+        let sa = &*entry.sa;
+        let admitted = if entry.receives { self.check(sa, seq) } else { Err(DropReason::SaDirection) };
+        if admitted.is_err() {
+            sa.opened.add_errors(worker, 1);
         }
-        let (sa, transform) = (&entry.sa, entry.sa.transform());
-        let plaintext = esp.len().checked_sub(sa.esp_front() + transform.icv_len());
-        if plaintext.is_none_or(|n| n < esp::TRAILER || n % transform.block() != 0) {
+        admitted.map(|()| sa)
+    }
+
+    #[inline]
+    fn check(&self, sa: &Sa, seq: u32) -> Result<(), DropReason> {
+        let esp = self.esp();
+        if !sa.is_esp_len(esp.len()) {
             return Err(DropReason::EspTruncated);
         }
-        let (iv, seq) = self.iv_and_seq();
-        sa.replay.check(iv, seq).map_err(DropReason::from)
+        sa.replay.check(iv(esp), seq).map_err(reason)
     }
 
-    /// Ends a packet that belongs to no SA.
-    #[cold]
-    fn refuse(self, reason: DropReason, cx: &mut Context<'_>, lan: &mut Egress) {
-        match reason {
-            DropReason::UnknownSpi => self.unknown_spi(cx, lan),
-            _ => cx.drop_frames(self.mbuf, reason, self.frames),
+    /// What follows the cryptography: only an authentic packet moves the replay state, and only one
+    /// that policy allows goes on.
+    #[inline]
+    fn accept(&mut self, sa: &Sa, authentic: bool, worker: usize) -> Result<(), DropReason> {
+        let accepted = if authentic {
+            let esp = self.esp();
+            let seq = esp::header(esp).map_or(0, |(_, seq)| seq);
+            sa.replay
+                .commit(iv(esp), seq)
+                .map_err(reason)
+                .and_then(|()| unwrap::unwrap(&mut self.mbuf, &self.headers, sa))
+        } else {
+            Err(DropReason::Authentication)
+        };
+        match accepted {
+            Ok(octets) => sa.opened.add(worker, 1, octets as u64),
+            Err(_) => sa.opened.add_errors(worker, 1),
         }
+        accepted.map(|_| ())
     }
+}
 
-    /// An SPI that no SA has: told to the control thread, which may ask the key server for it. A
-    /// local rule may exempt ESP that is not the group's, such as a host's own tunnel.
-    fn unknown_spi(self, cx: &mut Context<'_>, lan: &mut Egress) {
-        if cx.snapshot.policy.is_exempt(&self.headers) {
-            return lan.bypass(self.mbuf, self.frames, cx);
-        }
-        let addresses = || (self.headers.source(), self.headers.destination());
-        match cx.punts.unknown_spi(self.spi(), cx.link, cx.now, addresses) {
-            Punted::Sent => cx.tally.punts += 1,
-            Punted::Suppressed => cx.tally.punts_suppressed += 1,
-            Punted::Lost => cx.tally.punts_lost += 1,
-        }
-        cx.drop_frames(self.mbuf, DropReason::UnknownSpi, self.frames);
+/// The first eight octets of the IV, where counter modes have sender ID and counter (RFC 6054).
+#[inline]
+fn iv(esp: &[u8]) -> u64 {
+    esp.get(esp::HEADER..).and_then(|iv| iv.first_chunk()).map_or(0, |iv| u64::from_be_bytes(*iv))
+}
+
+#[inline]
+fn reason(error: ReplayError) -> DropReason {
+    match error {
+        ReplayError::Stale => DropReason::ReplayStale,
+        ReplayError::Duplicate => DropReason::ReplayDuplicate,
+        ReplayError::TableFull => DropReason::ReplaySenders,
     }
 }

@@ -55,6 +55,8 @@ struct Protected<'s> {
     frames: u16,
     /// Larger than the MTU when sealed, to be fragmented after that.
     split: bool,
+    /// Once it is wrapped: where the ESP lies, and the IV to seal it with. Or why it cannot be sealed.
+    wrapped: Result<(Range<usize>, u64), DropReason>,
 }
 
 type Lane<'s> = ArrayVec<Protected<'s>, BURST>;
@@ -82,10 +84,10 @@ impl Outbound {
         }
         let policy = &cx.snapshot.policy;
         let mut rules = [0; BURST];
-        policy.classify(packets.iter().map(|packet| &packet.headers), &mut rules);
+        policy.classify(packets.iter().map(Arrived::subject), &mut rules);
         let mut lane = Lane::new();
-        for (packet, rule) in packets.into_iter().zip(rules) {
-            match policy.action(rule) {
+        for (packet, rule) in packets.drain(..).zip(&rules) {
+            match policy.action(*rule) {
                 Action::Bypass => exits.wan.bypass(packet.mbuf, 1, cx),
                 Action::Drop => cx.drop(packet.mbuf, DropReason::Policy),
                 Action::Protect(protect) => self.protect(packet, protect, &mut lane, cx, exits),
@@ -126,7 +128,7 @@ impl Outbound {
         }
         let header = usize::from(headers.transport_insert_at - headers.l2_len);
         let max_packet = sa.max_packet(self.mtu, headers.version, header);
-        let packet = Protected { mbuf, headers, sa, outgoing: Outgoing::Encrypted, frames, split: false };
+        let packet = Protected::new(mbuf, headers, sa, Outgoing::Encrypted, frames);
         if packet.headers.total_len as usize <= max_packet {
             self.enqueue(packet, lane, cx, exits);
         } else {
@@ -202,8 +204,7 @@ impl Outbound {
             let (outgoing, frames) = std::mem::replace(&mut standing, (Outgoing::Fragment, 0));
             match parse(mbuf.data()) {
                 Parsed::Ip(headers) => {
-                    let piece = Protected { mbuf, headers, sa, outgoing, frames, split: false };
-                    self.enqueue(piece, lane, cx, exits);
+                    self.enqueue(Protected::new(mbuf, headers, sa, outgoing, frames), lane, cx, exits);
                 }
                 Parsed::Malformed(reason) => cx.drop_frames(mbuf, reason, frames),
                 Parsed::NotIp => cx.drop_frames(mbuf, DropReason::SealFailed, frames),
@@ -223,7 +224,7 @@ impl Outbound {
         exits: &mut Exits<'_>,
     ) {
         let Some(whole) = self.fragments.push(mbuf, headers, cx) else { return };
-        match cx.snapshot.policy.action_of(&whole.headers) {
+        match cx.snapshot.policy.action_of(whole.subject()) {
             Action::Protect(protect) if whole.headers.fragment == Fragment::None => {
                 self.protect(whole, protect, lane, cx, exits);
             }
@@ -234,41 +235,36 @@ impl Outbound {
     }
 
     /// Wraps and seals what is in the lane, and hands it to the WAN in order.
+    #[inline(never)]
     fn seal(&mut self, lane: &mut Lane<'_>, cx: &mut Context<'_>, exits: &mut Exits<'_>) {
-        let runs: ArrayVec<usize, BURST> =
-            lane.chunk_by(|a, b| ptr::eq(a.sa, b.sa)).map(<[_]>::len).collect();
-        let mut sealed: ArrayVec<Wrapped<'_>, BURST> = ArrayVec::new();
-        let mut packets = lane.drain(..);
-        for run in runs {
-            let mut numbers = None;
-            for mut packet in packets.by_ref().take(run) {
-                let sa = packet.sa;
-                let numbers = numbers.get_or_insert_with(|| sa.senders[cx.worker].take(run));
-                let wrapped = match numbers.next() {
+        for run in lane.chunk_by_mut(|a, b| ptr::eq(a.sa, b.sa)) {
+            let mut numbers = run.first().map(|first| first.sa.senders[cx.worker].take(run.len()));
+            for packet in run {
+                packet.wrapped = match numbers.as_mut().and_then(Iterator::next) {
                     None => Err(DropReason::Iv),
                     Some(number) => {
                         self.id = self.id.wrapping_add(1);
                         packet.wrap(number.seq, self.id, cx).map(|esp| (esp, number.iv))
                     }
                 };
-                match wrapped {
-                    Ok((esp, iv)) => sealed.push((packet, esp, iv)),
-                    Err(reason) => {
-                        sa.sealed.add_errors(cx.worker, 1);
-                        cx.drop_frames(packet.mbuf, reason, packet.frames);
-                    }
-                }
             }
         }
-        drop(packets);
-        let done = encipher(&mut sealed);
-        for ((packet, ..), done) in sealed.into_iter().zip(done) {
-            if !done {
-                packet.sa.sealed.add_errors(cx.worker, 1);
-                cx.drop_frames(packet.mbuf, DropReason::SealFailed, packet.frames);
-                continue;
+        let sealed = encipher(lane);
+        let mut sealed = sealed.iter();
+        for packet in lane.drain(..) {
+            let sealed = match packet.wrapped {
+                Ok(_) if sealed.next().is_some_and(|is| *is) => Ok(()),
+                Ok(_) => Err(DropReason::SealFailed),
+                Err(reason) => Err(reason),
+            };
+            match sealed {
+                Ok(()) => packet.sa.sealed.add(cx.worker, 1, u64::from(packet.headers.total_len)),
+                Err(reason) => {
+                    packet.sa.sealed.add_errors(cx.worker, 1);
+                    cx.drop_frames(packet.mbuf, reason, packet.frames);
+                    continue;
+                }
             }
-            packet.sa.sealed.add(cx.worker, 1, u64::from(packet.headers.total_len));
             if packet.split {
                 self.fragmenter.after_sealing(packet.mbuf, packet.frames, self.mtu, cx, exits.wan);
             } else {
@@ -278,29 +274,43 @@ impl Outbound {
     }
 }
 
-/// A packet with its ESP around it, where that lies, and the IV to seal it with.
-type Wrapped<'s> = (Protected<'s>, Range<usize>, u64);
-
-/// Seals the packets; says of each whether that was done.
-fn encipher(packets: &mut ArrayVec<Wrapped<'_>, BURST>) -> ArrayVec<bool, BURST> {
-    let mut jobs: ArrayVec<SealJob<'_>, BURST> = packets
-        .iter_mut()
-        .map(|(packet, esp, iv)| {
+/// Seals the packets that are wrapped; says of each of these whether that was done.
+#[inline]
+fn encipher(lane: &mut Lane<'_>) -> ArrayVec<bool, BURST> {
+    let mut jobs = ArrayVec::<SealJob<'_>, BURST>::new();
+    for packet in lane {
+        if let Ok((esp, iv)) = &packet.wrapped {
             let esp = packet.mbuf.data_mut().get_mut(esp.clone()).unwrap_or_default();
-            SealJob::new(&packet.sa.cipher, esp, *iv)
-        })
-        .collect();
+            jobs.push(SealJob::new(&packet.sa.cipher, esp, *iv));
+        }
+    }
     seal_burst(&mut jobs);
     jobs.iter().map(|job| job.sealed).collect()
 }
 
-impl Protected<'_> {
+impl<'s> Protected<'s> {
+    #[inline]
+    fn new(mbuf: Mbuf, headers: Headers, sa: &'s Sa, outgoing: Outgoing, frames: u16) -> Self {
+        let wrapped = Err(DropReason::SealFailed);
+        Protected { mbuf, headers, sa, outgoing, frames, split: false, wrapped }
+    }
+
     /// Wraps the packet, in a larger buffer when its own has no room.
     #[inline]
     fn wrap(&mut self, seq: u32, id: u16, cx: &mut Context<'_>) -> Result<Range<usize>, DropReason> {
         if let Some(esp) = wrap(&mut self.mbuf, &self.headers, self.sa, seq, id) {
             return Ok(esp);
         }
+        self.wrap_elsewhere(seq, id, cx)
+    }
+
+    #[cold]
+    fn wrap_elsewhere(
+        &mut self,
+        seq: u32,
+        id: u16,
+        cx: &mut Context<'_>,
+    ) -> Result<Range<usize>, DropReason> {
         let larger = Mbuf::copy_from(cx.large, self.mbuf.data()).ok_or(DropReason::NoBuffers)?;
         self.mbuf = larger;
         wrap(&mut self.mbuf, &self.headers, self.sa, seq, id).ok_or(DropReason::FrameTooLong)

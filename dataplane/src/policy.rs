@@ -92,6 +92,9 @@ pub struct PolicyState {
     pub sas: Vec<Installed>,
 }
 
+/// A packet to classify: its headers, and the frame that they were parsed from.
+pub(crate) type Subject<'p> = (&'p Headers, &'p [u8]);
+
 /// What policy says of a packet.
 #[derive(Debug)]
 pub(crate) enum Action {
@@ -114,6 +117,7 @@ pub(crate) struct Policy {
     classifier: Arc<Classifier>,
     /// One for each rule of the classifier, behind [`Action::Bypass`] for "no rule".
     actions: Box<[Action]>,
+    has_exemptions: bool,
 }
 
 impl Policy {
@@ -138,12 +142,13 @@ impl Policy {
                 }),
             }))
             .collect();
-        Ok(Policy { classifier, actions })
+        let has_exemptions = state.local.iter().any(|rule| rule.action == LocalAction::Bypass);
+        Ok(Policy { classifier, actions, has_exemptions })
     }
 
     /// Finds the rule of each packet, at most a burst of them; see [`Policy::action`].
     #[inline]
-    pub(crate) fn classify<'h>(&self, packets: impl Iterator<Item = &'h Headers>, rules: &mut [u32; BURST]) {
+    pub(crate) fn classify<'p>(&self, packets: impl Iterator<Item = Subject<'p>>, rules: &mut [u32; BURST]) {
         self.classifier.classify(packets, rules);
     }
 
@@ -153,17 +158,22 @@ impl Policy {
         self.actions.get(rule as usize).unwrap_or(&Action::Bypass)
     }
 
-    /// Whether a local rule exempts the packet, as opposed to no rule being for it.
-    pub(crate) fn is_exempt(&self, headers: &Headers) -> bool {
-        let mut rules = [NO_RULE; BURST];
-        self.classifier.classify(std::iter::once(headers), &mut rules);
-        rules[0] != NO_RULE && matches!(self.action(rules[0]), Action::Bypass)
+    /// Whether a local rule exempts anything at all.
+    #[inline]
+    pub(crate) fn has_exemptions(&self) -> bool {
+        self.has_exemptions
+    }
+
+    /// Whether a rule found by [`Policy::classify`] is a local one that exempts the packet, as opposed to
+    /// no rule being for it.
+    pub(crate) fn exempts(&self, rule: u32) -> bool {
+        rule != NO_RULE && matches!(self.action(rule), Action::Bypass)
     }
 
     /// What policy says of one packet.
-    pub(crate) fn action_of(&self, headers: &Headers) -> &Action {
+    pub(crate) fn action_of(&self, packet: Subject<'_>) -> &Action {
         let mut rules = [NO_RULE; BURST];
-        self.classifier.classify(std::iter::once(headers), &mut rules);
+        self.classifier.classify(std::iter::once(packet), &mut rules);
         self.action(rules[0])
     }
 }
@@ -221,15 +231,15 @@ impl Classifier {
     }
 
     #[inline]
-    fn classify<'h>(&self, packets: impl Iterator<Item = &'h Headers>, rules: &mut [u32; BURST]) {
+    fn classify<'p>(&self, packets: impl Iterator<Item = Subject<'p>>, rules: &mut [u32; BURST]) {
         let mut v4 = Batch::<Key4>::default();
         let mut v6 = Batch::<Key6>::default();
-        for (i, headers) in packets.enumerate().take(BURST) {
+        for (i, (headers, frame)) in packets.enumerate().take(BURST) {
             if headers.fragment == Fragment::Later {
-                rules[i] = self.later.find(&headers.flow);
+                rules[i] = self.later.find(&headers.flow(frame));
                 continue;
             }
-            match headers.flow {
+            match headers.flow(frame) {
                 Flow::V4(key) => v4.push(i, key),
                 Flow::V6(key) => v6.push(i, key),
             }

@@ -145,6 +145,7 @@ pub enum SaError {
 
 /// An IPsec SA.
 pub struct Sa {
+    shape: Shape,
     spi: u32,
     group: usize,
     transform: Transform,
@@ -182,6 +183,7 @@ impl Sa {
         // (RFC 4303 section 3.3.3).
         let seq_may_wrap = params.replay == ReplayPolicy::None;
         Ok(Arc::new(Sa {
+            shape: Shape::of(params.transform),
             spi: params.spi,
             group: params.group,
             transform: params.transform,
@@ -266,20 +268,41 @@ impl Sa {
     /// Octets from the ESP header to the payload: header and IV.
     #[inline]
     pub(crate) fn esp_front(&self) -> usize {
-        esp::HEADER + self.transform.iv_len()
+        usize::from(self.shape.front)
+    }
+
+    /// Octets of the ICV.
+    #[inline]
+    pub(crate) fn icv_len(&self) -> usize {
+        usize::from(self.shape.icv)
+    }
+
+    /// Octets of padding, pad length and next header behind `payload` octets.
+    #[inline]
+    pub(crate) fn trailer_len(&self, payload: usize) -> usize {
+        esp::pad_len(payload, usize::from(self.shape.block)) + esp::TRAILER
     }
 
     /// Length of the ESP around `payload` octets, from its header to its ICV.
     #[inline]
     pub(crate) fn esp_len(&self, payload: usize) -> usize {
-        let plaintext = payload + esp::pad_len(payload, self.transform.block()) + esp::TRAILER;
-        self.esp_front() + plaintext + self.transform.icv_len()
+        self.esp_front() + payload + self.trailer_len(payload) + self.icv_len()
+    }
+
+    /// Whether an ESP packet, from its header to its ICV, can have that length.
+    #[inline]
+    pub(crate) fn is_esp_len(&self, len: usize) -> bool {
+        let partial_block = usize::from(self.shape.block) - 1;
+        len.checked_sub(self.esp_front() + self.icv_len())
+            .is_some_and(|plaintext| plaintext >= esp::TRAILER && plaintext & partial_block == 0)
     }
 
     /// The largest payload whose ESP fits into `room` octets.
+    #[inline]
     fn max_payload(&self, room: usize) -> usize {
-        let plaintext = room.saturating_sub(self.esp_front() + self.transform.icv_len());
-        (plaintext - plaintext % self.transform.block()).saturating_sub(esp::TRAILER)
+        let plaintext = room.saturating_sub(self.esp_front() + self.icv_len());
+        let partial_block = usize::from(self.shape.block) - 1;
+        (plaintext & !partial_block).saturating_sub(esp::TRAILER)
     }
 
     /// The largest packet, in octets from its IP header on, that still fits `mtu` when sealed.
@@ -290,6 +313,29 @@ impl Sa {
             (Mode::Tunnel, Version::V4) => self.max_payload(mtu.saturating_sub(ipv4::HEADER)),
             (Mode::Tunnel, Version::V6) => self.max_payload(mtu.saturating_sub(ipv6::HEADER)),
             (Mode::Transport, _) => header + self.max_payload(mtu.saturating_sub(header)),
+        }
+    }
+}
+
+/// The lengths of a transform, which workers need for every packet.
+#[derive(Clone, Copy)]
+struct Shape {
+    /// Octets of ESP header and IV.
+    front: u8,
+    /// Octets of the ICV.
+    icv: u8,
+    /// What the octets between IV and ICV are a multiple of: a power of two.
+    block: u8,
+}
+
+impl Shape {
+    /// Every length is far below 256.
+    #[expect(clippy::cast_possible_truncation)]
+    fn of(transform: Transform) -> Shape {
+        Shape {
+            front: (esp::HEADER + transform.iv_len()) as u8,
+            icv: transform.icv_len() as u8,
+            block: transform.block() as u8,
         }
     }
 }

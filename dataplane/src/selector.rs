@@ -164,11 +164,12 @@ impl SelectorSet {
         SelectorSet { v4: v4.into(), v6: v6.into() }
     }
 
-    /// Whether any selector matches. A later fragment has no ports, so they are not looked at.
+    /// Whether any selector matches the packet that `headers` were parsed from. A later fragment has no
+    /// ports, so they are not looked at.
     #[inline]
-    pub(crate) fn matches(&self, headers: &Headers) -> bool {
+    pub(crate) fn matches(&self, headers: &Headers, octets: &[u8]) -> bool {
         let portless = headers.fragment == Fragment::Later;
-        match &headers.flow {
+        match headers.flow(octets) {
             Flow::V4(key) => {
                 let (src, dst) = (u32::from_be_bytes(key.src), u32::from_be_bytes(key.dst));
                 self.v4.iter().any(|s| {

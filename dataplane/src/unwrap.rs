@@ -16,7 +16,7 @@ use crate::verdict::DropReason;
 pub(crate) fn unwrap(mbuf: &mut Mbuf, headers: &Headers, sa: &Sa) -> Result<usize, DropReason> {
     let esp_at = headers.upper_at()..headers.end();
     let front = esp_at.start + sa.esp_front();
-    let back = esp_at.end - sa.transform().icv_len();
+    let back = esp_at.end - sa.icv_len();
     let plaintext = mbuf.data().get(front..back).ok_or(DropReason::EspTrailer)?;
     let (payload, next_header) = esp::strip_trailer(plaintext).ok_or(DropReason::EspTrailer)?;
     if next_header == protocol::NO_NEXT_HEADER {
@@ -50,7 +50,7 @@ fn tunnel(
     if inner.version != version {
         return Err(DropReason::InnerPacket);
     }
-    if !sa.inner.matches(&inner) {
+    if !sa.inner.matches(&inner, packet) {
         return Err(DropReason::Selectors);
     }
     // What is behind the inner packet's own length is padding for traffic-flow confidentiality
@@ -62,7 +62,7 @@ fn tunnel(
         inner.set_ecn(data.get_mut(front..).unwrap_or_default(), ecn);
     }
     let start = front - l2;
-    data.copy_within(..l2, start);
+    ethernet::move_header(data, 0, start, l2);
     if version != outer.version {
         let ethertype = match version {
             Version::V4 => ethernet::IPV4,
@@ -94,7 +94,7 @@ fn transport(
         return Err(DropReason::EspTrailer);
     }
     let Parsed::Ip(inner) = parse(rebuilt) else { return Err(DropReason::InnerPacket) };
-    if !sa.inner.matches(&inner) {
+    if !sa.inner.matches(&inner, rebuilt) {
         return Err(DropReason::Selectors);
     }
     keep(mbuf, start, header_end + payload)?;

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use dpdk::Mbuf;
 
-use crate::packet::{Headers, Version, esp, ipv4, ipv6, protocol};
+use crate::packet::{Headers, Version, esp, ethernet, ipv4, ipv6, protocol};
 use crate::sa::{Mode, Sa};
 
 /// Puts ESP with sequence number `seq` around the packet in `mbuf`; tunnel mode gives an IPv4 outer
@@ -22,8 +22,8 @@ pub(crate) fn wrap(mbuf: &mut Mbuf, headers: &Headers, sa: &Sa, seq: u32, id: u1
     if shape.esp_at - usize::from(headers.l2_len) + sa.esp_len(shape.payload) > usize::from(u16::MAX) {
         return None;
     }
-    let trailer = esp::pad_len(shape.payload, sa.transform().block()) + esp::TRAILER;
-    let behind = trailer + sa.transform().icv_len();
+    let trailer = sa.trailer_len(shape.payload);
+    let behind = trailer + sa.icv_len();
     if mbuf.headroom() < shape.grows || mbuf.tailroom() < behind {
         return None;
     }
@@ -31,7 +31,7 @@ pub(crate) fn wrap(mbuf: &mut Mbuf, headers: &Headers, sa: &Sa, seq: u32, id: u1
     mbuf.prepend(shape.grows)?;
     let data = mbuf.data_mut();
     // What stays in front of the ESP moves up to the front of the new room.
-    data.copy_within(shape.grows..shape.grows + shape.stays, 0);
+    ethernet::move_header(data, shape.grows, 0, shape.stays);
     let esp_end = data.len();
     let total_len = esp_end - usize::from(headers.l2_len);
     let next_header = match sa.mode() {

@@ -50,6 +50,21 @@ pub fn untag(frame: &[u8]) -> Option<Untagged<'_>> {
     }
 }
 
+/// Moves a header of `len` octets in `data` from octet `from` to octet `to`.
+#[inline]
+pub fn move_header(data: &mut [u8], from: usize, to: usize, len: usize) {
+    if len == HEADER {
+        // Mostly. Of a length known here it needs no call.
+        let header = data.get(from..).and_then(|front| front.first_chunk::<HEADER>().copied());
+        let place = data.get_mut(to..).and_then(|front| front.first_chunk_mut::<HEADER>());
+        if let (Some(header), Some(place)) = (header, place) {
+            *place = header;
+        }
+    } else {
+        data.copy_within(from..from + len, to);
+    }
+}
+
 /// Whether the destination of the frame is a group address (multicast or broadcast). True also for a
 /// frame that ends before it.
 #[inline]

@@ -93,14 +93,12 @@ fn find_tagged(frame: &[u8]) -> Found<'_> {
     }
 }
 
-/// Source and destination port at the start of an upper-layer header; zeros for a protocol without
-/// ports.
+/// A protocol with ports has them at the start of its header.
 #[inline]
-pub(super) fn ports(protocol: u8, upper: &[u8]) -> Result<[u8; 4], DropReason> {
-    if !protocol::has_ports(protocol) {
-        return Ok([0; 4]);
-    }
-    upper.first_chunk().copied().ok_or(DropReason::FrameTruncated)
+pub(super) fn check_ports(protocol: u8, upper: &[u8]) -> Result<(), DropReason> {
+    const PORTS: usize = 4;
+    let complete = upper.len() >= PORTS || !protocol::has_ports(protocol);
+    complete.then_some(()).ok_or(DropReason::FrameTruncated)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! the parser; everything behind it relies on these offsets instead of looking again.
 
 use super::flow::Flow;
-use super::{ipv4, ipv6};
+use super::{ipv4, ipv6, protocol};
 use std::net::IpAddr;
 
 /// Which IP.
@@ -57,8 +57,6 @@ pub struct Headers {
     pub fragment: Fragment,
     /// IPv4's DF. Always set for IPv6, whose packets nobody but their source may fragment.
     pub dont_fragment: bool,
-    /// What policy classifies the packet by.
-    pub flow: Flow,
 }
 
 impl Headers {
@@ -83,16 +81,31 @@ impl Headers {
         self.total_len as usize - usize::from(self.ip_len)
     }
 
-    /// The source address.
+    /// What policy classifies the packet by. `octets` must be those that these headers were parsed
+    /// from: the key is made only where it is wanted, which is cheaper than to carry it along.
+    #[inline(always)]
     #[must_use]
-    pub fn source(&self) -> IpAddr {
-        self.flow.source()
+    pub fn flow(&self, octets: &[u8]) -> Flow {
+        let ip = octets.get(usize::from(self.l2_len)..).unwrap_or_default();
+        let carries_ports = self.fragment != Fragment::Later && protocol::has_ports(self.protocol);
+        let ports = if carries_ports { octets.get(self.upper_at()..) } else { None };
+        let ports = ports.and_then(<[u8]>::first_chunk).copied().unwrap_or([0; 4]);
+        match self.version {
+            Version::V4 => Flow::V4(ipv4::key(ip, self.protocol, ports)),
+            Version::V6 => Flow::V6(ipv6::key(ip, self.protocol, ports)),
+        }
     }
 
-    /// The destination address.
+    /// The source address; `octets` as for [`Headers::flow`].
     #[must_use]
-    pub fn destination(&self) -> IpAddr {
-        self.flow.destination()
+    pub fn source(&self, octets: &[u8]) -> IpAddr {
+        self.flow(octets).source()
+    }
+
+    /// The destination address; `octets` as for [`Headers::flow`].
+    #[must_use]
+    pub fn destination(&self, octets: &[u8]) -> IpAddr {
+        self.flow(octets).destination()
     }
 
     /// The ECN field, two bits (RFC 3168 section 5), of the packet in `frame`, which must be the

@@ -37,8 +37,8 @@ const PACKET_TOO_BIG: u8 = 2;
 pub fn may_answer(frame: &[u8], headers: &Headers) -> bool {
     headers.fragment != Fragment::Later
         && !ethernet::is_to_group(frame)
-        && is_host(headers.source())
-        && is_host(headers.destination())
+        && is_host(headers.source(frame))
+        && is_host(headers.destination(frame))
         && !is_error(frame, headers)
 }
 

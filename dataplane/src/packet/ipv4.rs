@@ -12,8 +12,8 @@
 //! ```
 
 use super::checksum;
-use super::flow::{Flow, Key4};
-use super::frame::ports;
+use super::flow::Key4;
+use super::frame::check_ports;
 use super::headers::{Fragment, Headers, Version};
 use super::protocol;
 use crate::DropReason;
@@ -52,7 +52,9 @@ pub fn parse(packet: &[u8], l2_len: u16) -> Result<Headers, DropReason> {
         check_fragment(field, total_len, upper.len())?
     };
     let protocol = header[9];
-    let ports = if fragment == Fragment::Later { [0; 4] } else { ports(protocol, upper)? };
+    if fragment != Fragment::Later {
+        check_ports(protocol, upper)?;
+    }
     Ok(Headers {
         l2_len,
         version: Version::V4,
@@ -65,15 +67,21 @@ pub fn parse(packet: &[u8], l2_len: u16) -> Result<Headers, DropReason> {
         fragment_at: 0,
         fragment,
         dont_fragment: field & DONT_FRAGMENT != 0,
-        flow: Flow::V4(Key4 {
-            protocol,
-            pad: [0; 3],
-            src: [header[12], header[13], header[14], header[15]],
-            dst: [header[16], header[17], header[18], header[19]],
-            src_port: [ports[0], ports[1]],
-            dst_port: [ports[2], ports[3]],
-        }),
     })
+}
+
+/// The classification key of the packet at the start of `ip`.
+#[inline(always)]
+pub(super) fn key(ip: &[u8], protocol: u8, ports: [u8; 4]) -> Key4 {
+    let header = ip.first_chunk::<HEADER>().unwrap_or(&[0; HEADER]);
+    Key4 {
+        protocol,
+        pad: [0; 3],
+        src: [header[12], header[13], header[14], header[15]],
+        dst: [header[16], header[17], header[18], header[19]],
+        src_port: [ports[0], ports[1]],
+        dst_port: [ports[2], ports[3]],
+    }
 }
 
 /// The length of a header that has options, or is wrong.

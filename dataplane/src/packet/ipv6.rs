@@ -10,8 +10,8 @@
 //! |                Destination Address, 16 octets                 |
 //! ```
 
-use super::flow::{Flow, Key6};
-use super::frame::ports;
+use super::flow::Key6;
+use super::frame::check_ports;
 use super::headers::{Fragment, Headers, Version};
 use super::ipv6_extensions::{self as extensions, Chain};
 use super::protocol;
@@ -41,23 +41,9 @@ pub fn parse(packet: &[u8], l2_len: u16) -> Result<Headers, DropReason> {
     let next = header[6];
     let chain =
         if extensions::is_extension(next) { extensions::walk(packet, next)? } else { Chain::without(next) };
-    let ports = if chain.fragment == Fragment::Later {
-        [0; 4]
-    } else {
-        ports(chain.next, packet.get(usize::from(chain.end)..).unwrap_or_default())?
-    };
-    let [_, _, _, _, _, _, _, _, addresses @ ..] = header;
-    let (src, dst) = addresses.split_at(16);
-    let mut key = Key6 {
-        protocol: chain.next,
-        pad: [0; 3],
-        src: [0; 16],
-        dst: [0; 16],
-        src_port: [ports[0], ports[1]],
-        dst_port: [ports[2], ports[3]],
-    };
-    key.src.copy_from_slice(src);
-    key.dst.copy_from_slice(dst);
+    if chain.fragment != Fragment::Later {
+        check_ports(chain.next, packet.get(usize::from(chain.end)..).unwrap_or_default())?;
+    }
     Ok(Headers {
         l2_len,
         version: Version::V6,
@@ -70,8 +56,26 @@ pub fn parse(packet: &[u8], l2_len: u16) -> Result<Headers, DropReason> {
         fragment_at: if chain.fragment_at == 0 { 0 } else { l2_len + chain.fragment_at },
         fragment: chain.fragment,
         dont_fragment: true,
-        flow: Flow::V6(key),
     })
+}
+
+/// The classification key of the packet at the start of `ip`.
+#[inline(always)]
+pub(super) fn key(ip: &[u8], protocol: u8, ports: [u8; 4]) -> Key6 {
+    let header = ip.first_chunk::<HEADER>().unwrap_or(&[0; HEADER]);
+    let [_, _, _, _, _, _, _, _, addresses @ ..] = header;
+    let (src, dst) = addresses.split_at(16);
+    let mut key = Key6 {
+        protocol,
+        pad: [0; 3],
+        src: [0; 16],
+        dst: [0; 16],
+        src_port: [ports[0], ports[1]],
+        dst_port: [ports[2], ports[3]],
+    };
+    key.src.copy_from_slice(src);
+    key.dst.copy_from_slice(dst);
+    key
 }
 
 /// Writes the outer header of tunnel mode with address preservation (RFC 5374 section 4.1, RFC 4301

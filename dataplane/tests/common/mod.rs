@@ -309,8 +309,9 @@ pub fn spi_at(frame: &[u8]) -> usize {
 }
 
 pub fn addresses(out: &[u8]) -> (IpAddr, IpAddr) {
-    let headers = getvpn_dataplane::packet::parse_ip(&out[14..]).unwrap();
-    (headers.source(), headers.destination())
+    let packet = &out[14..];
+    let headers = getvpn_dataplane::packet::parse_ip(packet).unwrap();
+    (headers.source(packet), headers.destination(packet))
 }
 
 /// The frame with a right IPv4 checksum, which random octets have not, so that a fuzzer gets past it.

@@ -214,7 +214,9 @@ impl Bench {
                     }
                 }),
                 "SPI lookup" => timed(|| spis.iter().for_each(|spis| look_up(&tables.spis, spis))),
-                "classify" => timed(|| parsed.iter().for_each(|headers| classify(&tables.rules, headers))),
+                "classify" => timed(|| {
+                    parsed.iter().zip(&self.bursts).for_each(|(h, burst)| classify(&tables.rules, h, burst))
+                }),
                 // Numbers for a whole burst where its packets have one SA, else for each.
                 "IV" => timed(|| {
                     let run = if workload.sas == 1 { BURST } else { 1 };
@@ -266,10 +268,11 @@ fn number(sender: &Sender, run: usize) {
 }
 
 #[inline(never)]
-fn classify(rules: &Acl4, headers: &[Headers]) {
+fn classify(rules: &Acl4, headers: &[Headers], burst: &Burst) {
     let keys: ArrayVec<Key4, BURST> = headers
         .iter()
-        .filter_map(|headers| match headers.flow {
+        .zip(burst)
+        .filter_map(|(headers, mbuf)| match headers.flow(mbuf.data()) {
             Flow::V4(key) => Some(key),
             Flow::V6(_) => None,
         })
