@@ -1,6 +1,8 @@
 //! WAN to LAN: ESP is looked up, checked against replay, opened a burst at a time, unwrapped and sent
 //! on; cleartext passes only where policy lets it. Runs on a worker; never blocks or allocates.
 
+use std::ptr;
+
 use arrayvec::ArrayVec;
 use dpdk::{BURST, Burst, Mbuf};
 
@@ -10,11 +12,11 @@ use crate::packet::{Fragment, Parsed, esp, parse, protocol};
 use crate::policy::{Action, Enforce, WithoutSa};
 use crate::punt::Punted;
 use crate::reassembly::Fragments;
-use crate::replay::ReplayError;
+use crate::replay::Replay;
 use crate::sa::Sa;
 use crate::snapshot::TableEntry;
 use crate::transform::{OpenJob, open_burst};
-use crate::unwrap;
+use crate::unwrap::unwrap;
 use crate::verdict::DropReason;
 
 /// The inbound pipeline of one receive queue.
@@ -112,23 +114,20 @@ fn admit_clear(lane: &mut Lane, cx: &mut Context<'_>, lan: &mut Egress) {
 #[inline(never)]
 fn open(lane: &mut Lane, cx: &mut Context<'_>, lan: &mut Egress) {
     let snapshot = cx.snapshot;
-    let spis: ArrayVec<u32, BURST> = lane.iter().map(Arrived::spi).collect();
-    let mut entries = [None; BURST];
-    snapshot.sas.get_burst(&spis, &mut entries);
-
+    // All before any is used, so that the processor overlaps the cache misses.
+    let mut entries = ArrayVec::<Option<&TableEntry>, BURST>::new();
+    for packet in &*lane {
+        entries.push(snapshot.sas.get(packet.spi()));
+    }
     let mut fates = ArrayVec::<Fate<'_>, BURST>::new();
     for (packet, entry) in lane.iter().zip(&entries) {
         fates.push(packet.admit(*entry, cx.worker));
     }
-    let authentic = decipher(lane, &fates);
-    let mut authentic = authentic.iter();
+    decipher(lane, &mut fates, cx.worker);
+    commit(lane, &mut fates, cx.worker);
     let mut strangers = Lane::new();
     for (mut packet, fate) in lane.drain(..).zip(&fates) {
-        let accepted = match *fate {
-            Ok(sa) => packet.accept(sa, authentic.next().is_some_and(|is| *is), cx.worker),
-            Err(reason) => Err(reason),
-        };
-        match accepted {
+        match fate.and_then(|sa| packet.unwrap(sa, cx.worker)) {
             Ok(()) => lan.push(packet.mbuf, Outgoing::Decrypted, packet.frames, cx),
             Err(DropReason::UnknownSpi) => strangers.push(packet),
             Err(reason) => cx.drop_frames(packet.mbuf, reason, packet.frames),
@@ -139,17 +138,56 @@ fn open(lane: &mut Lane, cx: &mut Context<'_>, lan: &mut Egress) {
     }
 }
 
-/// Opens the packets that are on their way; says of each of these whether it is authentic.
+/// Opens the packets that are on their way, in place.
 #[inline]
-fn decipher(lane: &mut Lane, fates: &[Fate<'_>]) -> ArrayVec<bool, BURST> {
+fn decipher(lane: &mut Lane, fates: &mut [Fate<'_>], worker: usize) {
     let mut jobs = ArrayVec::<OpenJob<'_>, BURST>::new();
-    for (packet, fate) in lane.iter_mut().zip(fates) {
+    for (packet, fate) in lane.iter_mut().zip(&*fates) {
         if let Ok(sa) = fate {
             jobs.push(OpenJob::new(&sa.cipher, packet.esp_mut()));
         }
     }
     open_burst(&mut jobs);
-    jobs.iter().map(|job| job.authentic).collect()
+    let mut jobs = jobs.iter();
+    for fate in fates {
+        if let Ok(sa) = *fate
+            && !jobs.next().is_some_and(|job| job.authentic)
+        {
+            *fate = Err(sa.refuse(DropReason::Authentication, worker));
+        }
+    }
+}
+
+/// Moves the replay windows, by what is authentic only, a run of packets of one SA at a time: a window
+/// takes a burst at half the cost of its packets one by one.
+#[inline]
+fn commit(lane: &Lane, fates: &mut [Fate<'_>], worker: usize) {
+    let mut begin = 0;
+    for run in fates.chunk_by_mut(same_sa) {
+        let packets = &lane[begin..begin + run.len()];
+        begin += run.len();
+        let Some(Ok(sa)) = run.first().copied() else { continue };
+        if matches!(sa.replay, Replay::None) {
+            continue;
+        }
+        let (mut ivs, mut seqs) = (ArrayVec::<u64, BURST>::new(), ArrayVec::<u32, BURST>::new());
+        for packet in packets {
+            let (iv, seq) = packet.iv_and_seq();
+            ivs.push(iv);
+            seqs.push(seq);
+        }
+        let mut outcomes = [Ok(()); BURST];
+        sa.replay.commit_burst(&ivs, &seqs, &mut outcomes[..run.len()]);
+        for (fate, outcome) in run.iter_mut().zip(outcomes) {
+            if let Err(error) = outcome {
+                *fate = Err(sa.refuse(error.into(), worker));
+            }
+        }
+    }
+}
+
+fn same_sa(a: &Fate<'_>, b: &Fate<'_>) -> bool {
+    matches!((a, b), (Ok(a), Ok(b)) if ptr::eq(*a, *b))
 }
 
 /// Packets with an SPI that no SA has: told to the control thread, which may ask the key server for it.
@@ -193,61 +231,45 @@ impl Arrived {
         esp::header(self.esp()).map_or(0, |(spi, _)| spi)
     }
 
+    /// The first eight octets of the IV, where counter modes have sender ID and counter (RFC 6054), and
+    /// the sequence number.
+    #[inline]
+    fn iv_and_seq(&self) -> (u64, u32) {
+        let esp = self.esp();
+        let iv =
+            esp.get(esp::HEADER..).and_then(|iv| iv.first_chunk()).map_or(0, |iv| u64::from_be_bytes(*iv));
+        (iv, esp::header(esp).map_or(0, |(_, seq)| seq))
+    }
+
     /// Everything that can be refused before the cryptography.
     #[inline]
     fn admit<'s>(&self, entry: Option<&'s TableEntry>, worker: usize) -> Fate<'s> {
-        let (_, seq) = esp::header(self.esp()).ok_or(DropReason::EspTruncated)?;
-        let entry = entry.ok_or(DropReason::UnknownSpi)?;
-        let sa = &*entry.sa;
-        let admitted = if entry.receives { self.check(sa, seq) } else { Err(DropReason::SaDirection) };
-        if admitted.is_err() {
-            sa.opened.add_errors(worker, 1);
-        }
-        admitted.map(|()| sa)
-    }
-
-    #[inline]
-    fn check(&self, sa: &Sa, seq: u32) -> Result<(), DropReason> {
-        let esp = self.esp();
-        if !sa.is_esp_len(esp.len()) {
+        if self.esp().len() < esp::HEADER {
             return Err(DropReason::EspTruncated);
         }
-        sa.replay.check(iv(esp), seq).map_err(reason)
+        let entry = entry.ok_or(DropReason::UnknownSpi)?;
+        let sa = &*entry.sa;
+        let admitted = if entry.receives { self.check(sa) } else { Err(DropReason::SaDirection) };
+        admitted.map_or_else(|reason| Err(sa.refuse(reason, worker)), |()| Ok(sa))
     }
 
-    /// What follows the cryptography: only an authentic packet moves the replay state, and only one
-    /// that policy allows goes on.
     #[inline]
-    fn accept(&mut self, sa: &Sa, authentic: bool, worker: usize) -> Result<(), DropReason> {
-        let accepted = if authentic {
-            let esp = self.esp();
-            let seq = esp::header(esp).map_or(0, |(_, seq)| seq);
-            sa.replay
-                .commit(iv(esp), seq)
-                .map_err(reason)
-                .and_then(|()| unwrap::unwrap(&mut self.mbuf, &self.headers, sa))
-        } else {
-            Err(DropReason::Authentication)
-        };
-        match accepted {
-            Ok(octets) => sa.opened.add(worker, 1, octets as u64),
-            Err(_) => sa.opened.add_errors(worker, 1),
+    fn check(&self, sa: &Sa) -> Result<(), DropReason> {
+        if !sa.is_esp_len(self.esp().len()) {
+            return Err(DropReason::EspTruncated);
         }
-        accepted.map(|_| ())
+        if matches!(sa.replay, Replay::None) {
+            return Ok(());
+        }
+        let (iv, seq) = self.iv_and_seq();
+        sa.replay.check(iv, seq).map_err(DropReason::from)
     }
-}
 
-/// The first eight octets of the IV, where counter modes have sender ID and counter (RFC 6054).
-#[inline]
-fn iv(esp: &[u8]) -> u64 {
-    esp.get(esp::HEADER..).and_then(|iv| iv.first_chunk()).map_or(0, |iv| u64::from_be_bytes(*iv))
-}
-
-#[inline]
-fn reason(error: ReplayError) -> DropReason {
-    match error {
-        ReplayError::Stale => DropReason::ReplayStale,
-        ReplayError::Duplicate => DropReason::ReplayDuplicate,
-        ReplayError::TableFull => DropReason::ReplaySenders,
+    /// Takes out what was sealed, if policy allows it.
+    #[inline]
+    fn unwrap(&mut self, sa: &Sa, worker: usize) -> Result<(), DropReason> {
+        let octets = unwrap(&mut self.mbuf, &self.headers, sa).map_err(|reason| sa.refuse(reason, worker))?;
+        sa.opened.add(worker, 1, octets as u64);
+        Ok(())
     }
 }

@@ -2,12 +2,11 @@
 //! its group's newest SA. Runs on a worker; never blocks or allocates.
 
 use std::ops::Range;
-use std::ptr;
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 use crossbeam::queue::ArrayQueue;
-use dpdk::{BURST, Burst, Mbuf};
+use dpdk::{BURST, Burst, Mbuf, Mempool};
 
 use crate::context::{Arrived, Context};
 use crate::egress::{Egress, Outgoing};
@@ -46,20 +45,31 @@ pub struct Exits<'a> {
     pub lan: &'a Mail,
 }
 
-/// A packet on its way under an SA.
-struct Protected<'s> {
+/// A packet with its ESP around it, to be sealed.
+struct Wrapped<'s> {
     mbuf: Mbuf,
-    headers: Headers,
+    sa: &'s Sa,
+    iv: u64,
+    /// Where the ESP begins, and where its room for the ICV ends.
+    esp: Range<u32>,
+    /// Octets of the packet inside, for the SA's counters.
+    octets: u32,
+    frames: u16,
+    outgoing: Outgoing,
+    /// Larger than the MTU, to be fragmented when it is sealed.
+    split: bool,
+}
+
+/// What becomes of a packet under an SA.
+#[derive(Clone, Copy)]
+struct Course<'s> {
     sa: &'s Sa,
     outgoing: Outgoing,
     frames: u16,
-    /// Larger than the MTU when sealed, to be fragmented after that.
     split: bool,
-    /// Once it is wrapped: where the ESP lies, and the IV to seal it with. Or why it cannot be sealed.
-    wrapped: Result<(Range<usize>, u64), DropReason>,
 }
 
-type Lane<'s> = ArrayVec<Protected<'s>, BURST>;
+type Lane<'s> = ArrayVec<Wrapped<'s>, BURST>;
 
 impl Outbound {
     /// A pipeline to a WAN of `mtu` octets that holds at most the fragments which `fragments` bounds.
@@ -115,7 +125,7 @@ impl Outbound {
         cx: &mut Context<'s>,
         exits: &mut Exits<'_>,
     ) {
-        let Arrived { mbuf, headers, frames } = packet;
+        let Arrived { mbuf, ref headers, frames } = packet;
         let sa = match (protect.enforce, &protect.sa, protect.without_sa) {
             (Enforce::ReceiveOnly, _, _) | (_, None, WithoutSa::Bypass) => {
                 return exits.wan.bypass(mbuf, frames, cx);
@@ -124,90 +134,121 @@ impl Outbound {
             (_, Some(sa), _) => &**sa,
         };
         if sa.mode() == Mode::Transport && headers.fragment != Fragment::None {
-            return self.reassemble(mbuf, &headers, lane, cx, exits);
+            return self.reassemble(mbuf, headers, lane, cx, exits);
         }
         let header = usize::from(headers.transport_insert_at - headers.l2_len);
         let max_packet = sa.max_packet(self.mtu, headers.version, header);
-        let packet = Protected::new(mbuf, headers, sa, Outgoing::Encrypted, frames);
-        if packet.headers.total_len as usize <= max_packet {
-            self.enqueue(packet, lane, cx, exits);
+        let course = Course { sa, outgoing: Outgoing::Encrypted, frames, split: false };
+        if headers.total_len as usize <= max_packet {
+            self.enqueue(mbuf, headers, course, lane, cx, exits);
         } else {
-            self.fit(packet, max_packet, lane, cx, exits);
+            self.fit(mbuf, headers, course, max_packet, lane, cx, exits);
         }
     }
 
+    /// Wraps the packet and lines it up for sealing.
     #[inline]
     fn enqueue<'s>(
         &mut self,
-        packet: Protected<'s>,
+        mut mbuf: Mbuf,
+        headers: &Headers,
+        course: Course<'s>,
         lane: &mut Lane<'s>,
         cx: &mut Context<'_>,
         exits: &mut Exits<'_>,
     ) {
+        let Course { sa, outgoing, frames, split } = course;
         if lane.is_full() {
             self.seal(lane, cx, exits);
         }
-        lane.push(packet);
+        let Some(number) = sa.senders[cx.worker].take(1).next() else {
+            sa.sealed.add_errors(cx.worker, 1);
+            return cx.drop_frames(mbuf, DropReason::Iv, frames);
+        };
+        self.id = self.id.wrapping_add(1);
+        let esp = match wrap(&mut mbuf, headers, sa, number.seq, self.id) {
+            Some(esp) => esp,
+            None => match wrap_elsewhere(&mut mbuf, headers, sa, number.seq, self.id, cx.large) {
+                Ok(esp) => esp,
+                Err(reason) => {
+                    sa.sealed.add_errors(cx.worker, 1);
+                    return cx.drop_frames(mbuf, reason, frames);
+                }
+            },
+        };
+        lane.push(Wrapped {
+            mbuf,
+            sa,
+            iv: number.iv,
+            esp,
+            octets: headers.total_len,
+            frames,
+            outgoing,
+            split,
+        });
     }
 
     /// A packet too big for the MTU once sealed: fragments before encryption where that may be, after
     /// it where it must, an ICMP error otherwise (RFC 4301 section 8).
     #[cold]
+    #[expect(clippy::too_many_arguments, reason = "a packet comes apart, so that its parts need not move")]
     fn fit<'s>(
         &mut self,
-        mut packet: Protected<'s>,
+        mbuf: Mbuf,
+        headers: &Headers,
+        mut course: Course<'s>,
         max_packet: usize,
         lane: &mut Lane<'s>,
         cx: &mut Context<'_>,
         exits: &mut Exits<'_>,
     ) {
-        let headers = &packet.headers;
         let reported = reported_mtu(max_packet, headers.version);
-        match (headers.version, packet.sa.mode()) {
+        match (headers.version, course.sa.mode()) {
             (Version::V4, Mode::Tunnel) if !headers.dont_fragment => {
-                self.split_before_sealing(packet, max_packet, lane, cx, exits);
+                self.split_before_sealing(mbuf, headers, course, max_packet, lane, cx, exits);
             }
             (Version::V4, Mode::Transport) if !headers.dont_fragment => {
-                packet.split = true;
-                self.enqueue(packet, lane, cx, exits);
+                course.split = true;
+                self.enqueue(mbuf, headers, course, lane, cx, exits);
             }
             (Version::V6, _) if headers.total_len as usize <= reported => {
-                packet.split = true;
-                self.enqueue(packet, lane, cx, exits);
+                course.split = true;
+                self.enqueue(mbuf, headers, course, lane, cx, exits);
             }
             _ => {
-                if let Some(error) = self.too_big.answer(&packet.mbuf, headers, reported, cx) {
+                if let Some(error) = self.too_big.answer(&mbuf, headers, reported, cx) {
                     // A full box means that the LAN is not keeping up: one more ICMP error would not help.
                     drop(exits.lan.push(error));
                 }
-                cx.drop_frames(packet.mbuf, DropReason::TooBig, packet.frames);
+                cx.drop_frames(mbuf, DropReason::TooBig, course.frames);
             }
         }
     }
 
     /// The pieces go on as packets of their own; the first stands for the frames received.
+    #[expect(clippy::too_many_arguments, reason = "as for fit")]
     fn split_before_sealing<'s>(
         &mut self,
-        packet: Protected<'s>,
+        mbuf: Mbuf,
+        headers: &Headers,
+        course: Course<'s>,
         max_packet: usize,
         lane: &mut Lane<'s>,
         cx: &mut Context<'_>,
         exits: &mut Exits<'_>,
     ) {
-        let Protected { mbuf, headers, sa, outgoing, frames, .. } = packet;
-        let pieces = match self.fragmenter.split(mbuf, &headers, max_packet, cx) {
+        let pieces = match self.fragmenter.split(mbuf, headers, max_packet, cx) {
             Ok(pieces) => pieces,
-            Err((mbuf, reason)) => return cx.drop_frames(mbuf, reason, frames),
+            Err((mbuf, reason)) => return cx.drop_frames(mbuf, reason, course.frames),
         };
-        let mut standing = (outgoing, frames);
+        let mut next = course;
         for mbuf in pieces {
-            let (outgoing, frames) = std::mem::replace(&mut standing, (Outgoing::Fragment, 0));
+            let course =
+                std::mem::replace(&mut next, Course { outgoing: Outgoing::Fragment, frames: 0, ..course });
             match parse(mbuf.data()) {
-                Parsed::Ip(headers) => {
-                    self.enqueue(Protected::new(mbuf, headers, sa, outgoing, frames), lane, cx, exits);
-                }
-                Parsed::Malformed(reason) => cx.drop_frames(mbuf, reason, frames),
-                Parsed::NotIp => cx.drop_frames(mbuf, DropReason::SealFailed, frames),
+                Parsed::Ip(headers) => self.enqueue(mbuf, &headers, course, lane, cx, exits),
+                Parsed::Malformed(reason) => cx.drop_frames(mbuf, reason, course.frames),
+                Parsed::NotIp => cx.drop_frames(mbuf, DropReason::SealFailed, course.frames),
             }
         }
     }
@@ -234,37 +275,17 @@ impl Outbound {
         }
     }
 
-    /// Wraps and seals what is in the lane, and hands it to the WAN in order.
+    /// Seals what is in the lane, and hands it to the WAN in order.
     #[inline(never)]
     fn seal(&mut self, lane: &mut Lane<'_>, cx: &mut Context<'_>, exits: &mut Exits<'_>) {
-        for run in lane.chunk_by_mut(|a, b| ptr::eq(a.sa, b.sa)) {
-            let mut numbers = run.first().map(|first| first.sa.senders[cx.worker].take(run.len()));
-            for packet in run {
-                packet.wrapped = match numbers.as_mut().and_then(Iterator::next) {
-                    None => Err(DropReason::Iv),
-                    Some(number) => {
-                        self.id = self.id.wrapping_add(1);
-                        packet.wrap(number.seq, self.id, cx).map(|esp| (esp, number.iv))
-                    }
-                };
-            }
-        }
         let sealed = encipher(lane);
-        let mut sealed = sealed.iter();
-        for packet in lane.drain(..) {
-            let sealed = match packet.wrapped {
-                Ok(_) if sealed.next().is_some_and(|is| *is) => Ok(()),
-                Ok(_) => Err(DropReason::SealFailed),
-                Err(reason) => Err(reason),
-            };
-            match sealed {
-                Ok(()) => packet.sa.sealed.add(cx.worker, 1, u64::from(packet.headers.total_len)),
-                Err(reason) => {
-                    packet.sa.sealed.add_errors(cx.worker, 1);
-                    cx.drop_frames(packet.mbuf, reason, packet.frames);
-                    continue;
-                }
+        for (packet, sealed) in lane.drain(..).zip(&sealed) {
+            if !sealed {
+                packet.sa.sealed.add_errors(cx.worker, 1);
+                cx.drop_frames(packet.mbuf, DropReason::SealFailed, packet.frames);
+                continue;
             }
+            packet.sa.sealed.add(cx.worker, 1, u64::from(packet.octets));
             if packet.split {
                 self.fragmenter.after_sealing(packet.mbuf, packet.frames, self.mtu, cx, exits.wan);
             } else {
@@ -274,45 +295,29 @@ impl Outbound {
     }
 }
 
-/// Seals the packets that are wrapped; says of each of these whether that was done.
+/// Seals the packets; says of each whether that was done.
 #[inline]
 fn encipher(lane: &mut Lane<'_>) -> ArrayVec<bool, BURST> {
     let mut jobs = ArrayVec::<SealJob<'_>, BURST>::new();
     for packet in lane {
-        if let Ok((esp, iv)) = &packet.wrapped {
-            let esp = packet.mbuf.data_mut().get_mut(esp.clone()).unwrap_or_default();
-            jobs.push(SealJob::new(&packet.sa.cipher, esp, *iv));
-        }
+        let esp = packet.esp.start as usize..packet.esp.end as usize;
+        let esp = packet.mbuf.data_mut().get_mut(esp).unwrap_or_default();
+        jobs.push(SealJob::new(&packet.sa.cipher, esp, packet.iv));
     }
     seal_burst(&mut jobs);
     jobs.iter().map(|job| job.sealed).collect()
 }
 
-impl<'s> Protected<'s> {
-    #[inline]
-    fn new(mbuf: Mbuf, headers: Headers, sa: &'s Sa, outgoing: Outgoing, frames: u16) -> Self {
-        let wrapped = Err(DropReason::SealFailed);
-        Protected { mbuf, headers, sa, outgoing, frames, split: false, wrapped }
-    }
-
-    /// Wraps the packet, in a larger buffer when its own has no room.
-    #[inline]
-    fn wrap(&mut self, seq: u32, id: u16, cx: &mut Context<'_>) -> Result<Range<usize>, DropReason> {
-        if let Some(esp) = wrap(&mut self.mbuf, &self.headers, self.sa, seq, id) {
-            return Ok(esp);
-        }
-        self.wrap_elsewhere(seq, id, cx)
-    }
-
-    #[cold]
-    fn wrap_elsewhere(
-        &mut self,
-        seq: u32,
-        id: u16,
-        cx: &mut Context<'_>,
-    ) -> Result<Range<usize>, DropReason> {
-        let larger = Mbuf::copy_from(cx.large, self.mbuf.data()).ok_or(DropReason::NoBuffers)?;
-        self.mbuf = larger;
-        wrap(&mut self.mbuf, &self.headers, self.sa, seq, id).ok_or(DropReason::FrameTooLong)
-    }
+/// Wraps a packet whose own buffer has no room in a larger one.
+#[cold]
+fn wrap_elsewhere(
+    mbuf: &mut Mbuf,
+    headers: &Headers,
+    sa: &Sa,
+    seq: u32,
+    id: u16,
+    large: &Mempool,
+) -> Result<Range<u32>, DropReason> {
+    *mbuf = Mbuf::copy_from(large, mbuf.data()).ok_or(DropReason::NoBuffers)?;
+    wrap(mbuf, headers, sa, seq, id).ok_or(DropReason::FrameTooLong)
 }

@@ -15,6 +15,7 @@ use crate::replay::{Replay, ReplaySizeError, SenderWindows, Window};
 use crate::selector::{Selector, SelectorSet};
 use crate::sender::{Sender, SenderError};
 use crate::transform::{Cipher, KeyError, Transform};
+use crate::verdict::DropReason;
 
 /// How a packet is carried (RFC 4301 section 4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -263,6 +264,13 @@ impl Sa {
     /// The senders, one for each worker: for durable reservations and for noticing exhaustion.
     pub fn senders(&self) -> impl ExactSizeIterator<Item = &Sender> {
         self.senders.iter().map(|s| &**s)
+    }
+
+    /// Counts a packet from the WAN that this SA refuses; returns the reason.
+    #[cold]
+    pub(crate) fn refuse(&self, reason: DropReason, worker: usize) -> DropReason {
+        self.opened.add_errors(worker, 1);
+        reason
     }
 
     /// Octets from the ESP header to the payload: header and IV.

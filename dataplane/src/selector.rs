@@ -4,7 +4,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use crate::packet::{Flow, Fragment, Headers};
+use crate::packet::{Fragment, Headers, Version};
 
 /// An address prefix. Bits beyond its length are zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -168,35 +168,41 @@ impl SelectorSet {
     /// ports, so they are not looked at.
     #[inline]
     pub(crate) fn matches(&self, headers: &Headers, octets: &[u8]) -> bool {
-        let portless = headers.fragment == Fragment::Later;
-        match headers.flow(octets) {
-            Flow::V4(key) => {
+        match headers.version {
+            Version::V4 => {
+                let key = headers.key4(octets);
                 let (src, dst) = (u32::from_be_bytes(key.src), u32::from_be_bytes(key.dst));
-                self.v4.iter().any(|s| {
+                let matches = |s: &Compiled<u32>| {
                     (src & s.src_mask) == s.src
                         && (dst & s.dst_mask) == s.dst
-                        && s.protocol.is_none_or(|p| p == key.protocol)
-                        && (portless || s.ports_match(key.src_port, key.dst_port))
-                })
+                        && s.rest_matches(headers, key.src_port, key.dst_port)
+                };
+                self.v4.iter().any(matches)
             }
-            Flow::V6(key) => {
-                let (src, dst) = (u128::from_be_bytes(key.src), u128::from_be_bytes(key.dst));
-                self.v6.iter().any(|s| {
-                    (src & s.src_mask) == s.src
-                        && (dst & s.dst_mask) == s.dst
-                        && s.protocol.is_none_or(|p| p == key.protocol)
-                        && (portless || s.ports_match(key.src_port, key.dst_port))
-                })
-            }
+            Version::V6 => self.matches6(headers, octets),
         }
+    }
+
+    #[inline(never)]
+    fn matches6(&self, headers: &Headers, octets: &[u8]) -> bool {
+        let key = headers.key6(octets);
+        let (src, dst) = (u128::from_be_bytes(key.src), u128::from_be_bytes(key.dst));
+        let matches = |s: &Compiled<u128>| {
+            (src & s.src_mask) == s.src
+                && (dst & s.dst_mask) == s.dst
+                && s.rest_matches(headers, key.src_port, key.dst_port)
+        };
+        self.v6.iter().any(matches)
     }
 }
 
 impl<A> Compiled<A> {
     #[inline]
-    fn ports_match(&self, src: [u8; 2], dst: [u8; 2]) -> bool {
+    fn rest_matches(&self, headers: &Headers, src_port: [u8; 2], dst_port: [u8; 2]) -> bool {
         let within = |port: [u8; 2], (low, high): Ports| (low..=high).contains(&u16::from_be_bytes(port));
-        within(src, self.src_port) && within(dst, self.dst_port)
+        self.protocol.is_none_or(|p| p == headers.protocol)
+            && (headers.fragment == Fragment::Later
+                || within(src_port, self.src_port) && within(dst_port, self.dst_port))
     }
 }
 

@@ -62,7 +62,7 @@ fn tunnel(
         inner.set_ecn(data.get_mut(front..).unwrap_or_default(), ecn);
     }
     let start = front - l2;
-    ethernet::move_header(data, 0, start, l2);
+    ethernet::copy_front(data, l2, start);
     if version != outer.version {
         let ethertype = match version {
             Version::V4 => ethernet::IPV4,

@@ -13,7 +13,7 @@ use crate::sa::{Mode, Sa};
 /// for its ICV; `None` if the buffer has no room, or IP cannot
 /// express the length, and then the frame is as it was but for Ethernet padding.
 #[inline]
-pub(crate) fn wrap(mbuf: &mut Mbuf, headers: &Headers, sa: &Sa, seq: u32, id: u16) -> Option<Range<usize>> {
+pub(crate) fn wrap(mbuf: &mut Mbuf, headers: &Headers, sa: &Sa, seq: u32, id: u16) -> Option<Range<u32>> {
     let padding = mbuf.data().len().checked_sub(headers.end())?;
     if padding > 0 && !mbuf.trim_back(padding) {
         return None;
@@ -31,7 +31,7 @@ pub(crate) fn wrap(mbuf: &mut Mbuf, headers: &Headers, sa: &Sa, seq: u32, id: u1
     mbuf.prepend(shape.grows)?;
     let data = mbuf.data_mut();
     // What stays in front of the ESP moves up to the front of the new room.
-    ethernet::move_header(data, shape.grows, 0, shape.stays);
+    ethernet::copy_to_front(data, shape.grows, shape.stays);
     let esp_end = data.len();
     let total_len = esp_end - usize::from(headers.l2_len);
     let next_header = match sa.mode() {
@@ -47,7 +47,8 @@ pub(crate) fn wrap(mbuf: &mut Mbuf, headers: &Headers, sa: &Sa, seq: u32, id: u1
     let payload_at = shape.esp_at + sa.esp_front();
     let trailer_at = payload_at + shape.payload;
     let written = esp::write_trailer(data.get_mut(trailer_at..trailer_at + trailer)?, next_header);
-    written.then_some(shape.esp_at..esp_end)
+    let esp = u32::try_from(shape.esp_at).ok()?..u32::try_from(esp_end).ok()?;
+    written.then_some(esp)
 }
 
 /// Where things go.

@@ -307,8 +307,9 @@ impl Drop for OpenPort {
             sys::rte_eth_dev_stop(self.id);
             sys::rte_eth_dev_close(self.id);
         }
-        drop(control);
+        // Before anyone can make a device that gets the same number.
         lock(&CLAIMED).retain(|&id| id != self.id);
+        drop(control);
     }
 }
 

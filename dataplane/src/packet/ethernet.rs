@@ -50,18 +50,30 @@ pub fn untag(frame: &[u8]) -> Option<Untagged<'_>> {
     }
 }
 
-/// Moves a header of `len` octets in `data` from octet `from` to octet `to`.
+/// Copies the first `len` octets of `data` to `to`.
 #[inline]
-pub fn move_header(data: &mut [u8], from: usize, to: usize, len: usize) {
-    if len == HEADER {
+pub fn copy_front(data: &mut [u8], len: usize, to: usize) {
+    let (front, back) = data.split_at_mut(to);
+    if let (HEADER, Some(header), Some(place)) =
+        (len, front.first_chunk::<HEADER>(), back.first_chunk_mut::<HEADER>())
+    {
         // Mostly. Of a length known here it needs no call.
-        let header = data.get(from..).and_then(|front| front.first_chunk::<HEADER>().copied());
-        let place = data.get_mut(to..).and_then(|front| front.first_chunk_mut::<HEADER>());
-        if let (Some(header), Some(place)) = (header, place) {
-            *place = header;
-        }
+        place.copy_from_slice(header);
     } else {
-        data.copy_within(from..from + len, to);
+        data.copy_within(..len, to);
+    }
+}
+
+/// Copies `len` octets at `from` to the front of `data`.
+#[inline]
+pub fn copy_to_front(data: &mut [u8], from: usize, len: usize) {
+    let (front, back) = data.split_at_mut(from);
+    if let (HEADER, Some(place), Some(header)) =
+        (len, front.first_chunk_mut::<HEADER>(), back.first_chunk::<HEADER>())
+    {
+        place.copy_from_slice(header);
+    } else {
+        data.copy_within(from..from + len, 0);
     }
 }
 

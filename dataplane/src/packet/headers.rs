@@ -1,7 +1,7 @@
 //! What a parsed packet looks like: where its headers lie and what they say. Made once per packet by
 //! the parser; everything behind it relies on these offsets instead of looking again.
 
-use super::flow::Flow;
+use super::flow::{Flow, Key4, Key6};
 use super::{ipv4, ipv6, protocol};
 use std::net::IpAddr;
 
@@ -86,14 +86,36 @@ impl Headers {
     #[inline(always)]
     #[must_use]
     pub fn flow(&self, octets: &[u8]) -> Flow {
-        let ip = octets.get(usize::from(self.l2_len)..).unwrap_or_default();
-        let carries_ports = self.fragment != Fragment::Later && protocol::has_ports(self.protocol);
-        let ports = if carries_ports { octets.get(self.upper_at()..) } else { None };
-        let ports = ports.and_then(<[u8]>::first_chunk).copied().unwrap_or([0; 4]);
         match self.version {
-            Version::V4 => Flow::V4(ipv4::key(ip, self.protocol, ports)),
-            Version::V6 => Flow::V6(ipv6::key(ip, self.protocol, ports)),
+            Version::V4 => Flow::V4(self.key4(octets)),
+            Version::V6 => Flow::V6(self.key6(octets)),
         }
+    }
+
+    /// [`Headers::flow`] of an IPv4 packet.
+    #[inline(always)]
+    pub(crate) fn key4(&self, octets: &[u8]) -> Key4 {
+        ipv4::key(self.ip(octets), self.protocol, self.ports(octets))
+    }
+
+    /// [`Headers::flow`] of an IPv6 packet.
+    #[inline(always)]
+    pub(crate) fn key6(&self, octets: &[u8]) -> Key6 {
+        ipv6::key(self.ip(octets), self.protocol, self.ports(octets))
+    }
+
+    #[inline(always)]
+    fn ip<'a>(&self, octets: &'a [u8]) -> &'a [u8] {
+        octets.get(usize::from(self.l2_len)..).unwrap_or_default()
+    }
+
+    /// Source and destination port; zeros where there are none.
+    #[inline(always)]
+    fn ports(&self, octets: &[u8]) -> [u8; 4] {
+        if self.fragment == Fragment::Later || !protocol::has_ports(self.protocol) {
+            return [0; 4];
+        }
+        octets.get(self.upper_at()..).and_then(<[u8]>::first_chunk).copied().unwrap_or_default()
     }
 
     /// The source address; `octets` as for [`Headers::flow`].
