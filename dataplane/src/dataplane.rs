@@ -270,3 +270,49 @@ fn join(worker: usize, handle: JoinHandle<()>) -> Result<(), DataplaneError> {
         DataplaneError::Panicked { worker, reason: text.unwrap_or("no message").to_owned() }
     })
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::worker::SignOff;
+    use std::time::Instant;
+
+    #[test]
+    fn a_worker_that_panics_is_noticed_and_named() {
+        let eal = dpdk::testing::eal();
+        let lcore = eal.worker_lcores()[0];
+        let current = Arc::new(Snapshot::build(&PolicyState::default(), None).unwrap());
+        let (publisher, _) = publish::channel(&current, 1);
+        let signals = Arc::new(Signals {
+            stop: AtomicBool::new(false),
+            last_received: Box::default(),
+            ended: Box::new([AtomicBool::new(false)]),
+        });
+        let theirs = Arc::clone(&signals);
+        let worker = eal
+            .launch(lcore, move || {
+                let _sign_off = SignOff(&theirs.ended[0]);
+                panic!("a fault in a worker")
+            })
+            .unwrap();
+        let mut dataplane = Dataplane {
+            workers: vec![Some(worker)],
+            signals,
+            publisher,
+            current,
+            shared: Vec::new(),
+            punts: punt::channel(1, 1, 1).1,
+            ports: Vec::new(),
+            pool: Mempool::new("panic", 63, 0, 2048, None).unwrap(),
+        };
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let error = loop {
+            match dataplane.housekeeping() {
+                Err(error) => break error,
+                Ok(()) => assert!(Instant::now() < deadline, "not noticed"),
+            }
+        };
+        assert_eq!(error.to_string(), "worker 0 has panicked: a fault in a worker");
+        assert!(dataplane.stop().is_ok(), "told once");
+    }
+}
