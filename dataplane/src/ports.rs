@@ -46,17 +46,8 @@ pub enum PortsError {
         error: Box<PortError>,
     },
     /// No memory for buffers.
-    #[error(
-        "no memory for {count} buffers of {octets} octets: {error}; lower [workers] buffers, or give EAL more memory (-m, or hugepages)"
-    )]
-    Buffers {
-        /// How many.
-        count: u32,
-        /// Of what size.
-        octets: u16,
-        /// What DPDK said.
-        error: MempoolError,
-    },
+    #[error("{0} ([workers] buffers)")]
+    Buffers(#[from] MempoolError),
     /// No memory for fragments.
     #[error("{0}; give EAL more memory (-m, or hugepages)")]
     Fragments(#[from] ReassemblerError),
@@ -90,8 +81,7 @@ pub(crate) fn wire(config: &DataplaneConfig, workers: usize) -> Result<Wiring, P
 }
 
 fn buffers(name: &str, count: u32, cache: u32, room: u16) -> Result<Arc<Mempool>, PortsError> {
-    let made = Mempool::new(name, count, cache, room, None);
-    made.map_err(|error| PortsError::Buffers { count, octets: room, error })
+    Ok(Mempool::new(name, count, cache, room, None)?)
 }
 
 impl Wiring {
