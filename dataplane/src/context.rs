@@ -1,9 +1,8 @@
 //! What a worker's pipelines share while they work on one burst: the snapshot they see, where they
 //! count, where buffers come from. Owned by one worker.
 
-use std::net::IpAddr;
-
-use dpdk::{Burst, Mbuf, Mempool};
+use arrayvec::ArrayVec;
+use dpdk::{BURST, Burst, Mbuf, Mempool};
 
 use crate::counters::Tally;
 use crate::packet::Headers;
@@ -45,15 +44,57 @@ pub(crate) struct Arrived {
 
 impl Arrived {
     /// What policy classifies.
-    #[inline]
     pub(crate) fn subject(&self) -> Subject<'_> {
         (&self.headers, self.mbuf.data())
     }
+}
 
-    /// Source and destination.
-    pub(crate) fn addresses(&self) -> (IpAddr, IpAddr) {
-        let frame = self.mbuf.data();
-        (self.headers.source(frame), self.headers.destination(frame))
+/// The packets of a burst that go the same way: the nth of each list is of the nth packet. What is in
+/// them is looked at where it lies; to move a packet with its headers costs more than most stages.
+#[derive(Debug, Default)]
+pub(crate) struct Lane {
+    pub(crate) mbufs: Burst,
+    pub(crate) headers: ArrayVec<Headers, BURST>,
+    /// Received frames that each stands for.
+    pub(crate) frames: ArrayVec<u16, BURST>,
+}
+
+impl Lane {
+    #[inline]
+    pub(crate) fn new() -> Self {
+        Lane { mbufs: Burst::new(), headers: ArrayVec::new(), frames: ArrayVec::new() }
+    }
+
+    /// Adds a packet; there must be room.
+    #[inline(always)]
+    pub(crate) fn push(&mut self, mbuf: Mbuf, headers: Headers, frames: u16) {
+        self.mbufs.push(mbuf);
+        self.headers.push(headers);
+        self.frames.push(frames);
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.mbufs.is_empty()
+    }
+
+    /// Every packet.
+    #[inline(always)]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Mbuf, &Headers)> {
+        self.mbufs.iter().zip(&self.headers)
+    }
+
+    /// What policy classifies.
+    #[inline(always)]
+    pub(crate) fn subjects(&self) -> impl Iterator<Item = Subject<'_>> {
+        self.iter().map(|(mbuf, headers)| (headers, mbuf.data()))
+    }
+
+    /// Takes the packets out, each with its headers and the frames that it stands for.
+    #[inline(always)]
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = (Mbuf, &Headers, u16)> {
+        let details = self.headers.iter().zip(&self.frames);
+        self.mbufs.drain(..).zip(details).map(|(mbuf, (headers, frames))| (mbuf, headers, *frames))
     }
 }
 

@@ -52,7 +52,7 @@ impl Egress {
     }
 
     /// Adds a frame; sends what has collected when there is no room.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn push(&mut self, mbuf: Mbuf, outgoing: Outgoing, frames: u16, cx: &mut Context<'_>) {
         if self.frames.is_full() {
             self.make_room(cx.tally);

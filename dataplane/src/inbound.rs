@@ -6,15 +6,16 @@ use std::ptr;
 use arrayvec::ArrayVec;
 use dpdk::{BURST, Burst, Mbuf};
 
-use crate::context::{Arrived, Context};
+use crate::context::{Context, Lane};
 use crate::egress::{Egress, Outgoing};
-use crate::packet::{Fragment, Parsed, esp, parse, protocol};
+use crate::packet::{Fragment, Headers, Parsed, esp, parse, protocol};
 use crate::policy::{Action, Enforce, WithoutSa};
 use crate::punt::Punted;
 use crate::reassembly::Fragments;
 use crate::replay::Replay;
 use crate::sa::Sa;
 use crate::snapshot::TableEntry;
+use crate::spi_table::SpiTable;
 use crate::transform::{OpenJob, open_burst};
 use crate::unwrap::unwrap;
 use crate::verdict::DropReason;
@@ -24,8 +25,6 @@ use crate::verdict::DropReason;
 pub struct Inbound {
     fragments: Fragments,
 }
-
-type Lane = ArrayVec<Arrived, BURST>;
 
 /// A packet is on its way under an SA, or has a reason why not.
 type Fate<'s> = Result<&'s Sa, DropReason>;
@@ -78,13 +77,13 @@ impl Inbound {
             Parsed::Malformed(reason) => return cx.drop(mbuf, reason),
         };
         if headers.protocol != protocol::ESP {
-            return clear.push(Arrived { mbuf, headers, frames: 1 });
+            return clear.push(mbuf, headers, 1);
         }
         if headers.fragment == Fragment::None {
-            return secured.push(Arrived { mbuf, headers, frames: 1 });
+            return secured.push(mbuf, headers, 1);
         }
-        if let Some(datagram) = self.fragments.push(mbuf, &headers, cx) {
-            secured.push(datagram);
+        if let Some(whole) = self.fragments.push(mbuf, &headers, cx) {
+            secured.push(whole.mbuf, whole.headers, whole.frames);
         }
     }
 }
@@ -94,17 +93,17 @@ impl Inbound {
 fn admit_clear(lane: &mut Lane, cx: &mut Context<'_>, lan: &mut Egress) {
     let policy = &cx.snapshot.policy;
     let mut rules = [0; BURST];
-    policy.classify(lane.iter().map(Arrived::subject), &mut rules);
-    for (packet, rule) in lane.drain(..).zip(&rules) {
+    policy.classify(lane.subjects(), &mut rules);
+    for ((mbuf, _, frames), rule) in lane.drain().zip(&rules) {
         match policy.action(*rule) {
-            Action::Bypass => lan.bypass(packet.mbuf, packet.frames, cx),
-            Action::Drop => cx.drop_frames(packet.mbuf, DropReason::Policy, packet.frames),
+            Action::Bypass => lan.bypass(mbuf, frames, cx),
+            Action::Drop => cx.drop_frames(mbuf, DropReason::Policy, frames),
             Action::Protect(p) => {
                 let failed_open = p.without_sa == WithoutSa::Bypass && p.sa.is_none();
                 if p.enforce != Enforce::Both || failed_open {
-                    lan.bypass(packet.mbuf, packet.frames, cx);
+                    lan.bypass(mbuf, frames, cx);
                 } else {
-                    cx.drop_frames(packet.mbuf, DropReason::Cleartext, packet.frames);
+                    cx.drop_frames(mbuf, DropReason::Cleartext, frames);
                 }
             }
         }
@@ -113,24 +112,19 @@ fn admit_clear(lane: &mut Lane, cx: &mut Context<'_>, lan: &mut Egress) {
 
 #[inline(never)]
 fn open(lane: &mut Lane, cx: &mut Context<'_>, lan: &mut Egress) {
-    let snapshot = cx.snapshot;
-    // All before any is used, so that the processor overlaps the cache misses.
-    let mut entries = ArrayVec::<Option<&TableEntry>, BURST>::new();
-    for packet in &*lane {
-        entries.push(snapshot.sas.get(packet.spi()));
-    }
+    let table = &cx.snapshot.sas;
     let mut fates = ArrayVec::<Fate<'_>, BURST>::new();
-    for (packet, entry) in lane.iter().zip(&entries) {
-        fates.push(packet.admit(*entry, cx.worker));
+    for (mbuf, headers) in lane.iter() {
+        fates.push(admit(esp_of(mbuf, headers), table, cx.worker));
     }
     decipher(lane, &mut fates, cx.worker);
     commit(lane, &mut fates, cx.worker);
     let mut strangers = Lane::new();
-    for (mut packet, fate) in lane.drain(..).zip(&fates) {
-        match fate.and_then(|sa| packet.unwrap(sa, cx.worker)) {
-            Ok(()) => lan.push(packet.mbuf, Outgoing::Decrypted, packet.frames, cx),
-            Err(DropReason::UnknownSpi) => strangers.push(packet),
-            Err(reason) => cx.drop_frames(packet.mbuf, reason, packet.frames),
+    for ((mut mbuf, headers, frames), fate) in lane.drain().zip(&fates) {
+        match fate.and_then(|sa| take_out(&mut mbuf, headers, sa, cx.worker)) {
+            Ok(()) => lan.push(mbuf, Outgoing::Decrypted, frames, cx),
+            Err(DropReason::UnknownSpi) => strangers.push(mbuf, *headers, frames),
+            Err(reason) => cx.drop_frames(mbuf, reason, frames),
         }
     }
     if !strangers.is_empty() {
@@ -138,13 +132,32 @@ fn open(lane: &mut Lane, cx: &mut Context<'_>, lan: &mut Egress) {
     }
 }
 
+/// Everything that can be refused before the cryptography.
+#[inline(always)]
+fn admit<'s>(esp: &[u8], table: &'s SpiTable<TableEntry>, worker: usize) -> Fate<'s> {
+    let (spi, seq) = esp::header(esp).ok_or(DropReason::EspTruncated)?;
+    let entry = table.get(spi).ok_or(DropReason::UnknownSpi)?;
+    let sa = &*entry.sa;
+    let admitted = if !entry.receives {
+        Err(DropReason::SaDirection)
+    } else if !sa.is_esp_len(esp.len()) {
+        Err(DropReason::EspTruncated)
+    } else if matches!(sa.replay, Replay::None) {
+        Ok(())
+    } else {
+        sa.replay.check(iv(esp), seq).map_err(DropReason::from)
+    };
+    admitted.map_or_else(|reason| Err(sa.refuse(reason, worker)), |()| Ok(sa))
+}
+
 /// Opens the packets that are on their way, in place.
 #[inline]
 fn decipher(lane: &mut Lane, fates: &mut [Fate<'_>], worker: usize) {
     let mut jobs = ArrayVec::<OpenJob<'_>, BURST>::new();
-    for (packet, fate) in lane.iter_mut().zip(&*fates) {
+    for ((mbuf, headers), fate) in lane.mbufs.iter_mut().zip(&lane.headers).zip(&*fates) {
         if let Ok(sa) = fate {
-            jobs.push(OpenJob::new(&sa.cipher, packet.esp_mut()));
+            let esp = mbuf.data_mut().get_mut(headers.upper_at()..headers.end()).unwrap_or_default();
+            jobs.push(OpenJob::new(&sa.cipher, esp));
         }
     }
     open_burst(&mut jobs);
@@ -162,19 +175,22 @@ fn decipher(lane: &mut Lane, fates: &mut [Fate<'_>], worker: usize) {
 /// takes a burst at half the cost of its packets one by one.
 #[inline]
 fn commit(lane: &Lane, fates: &mut [Fate<'_>], worker: usize) {
-    let mut begin = 0;
+    let mut packets = lane.iter();
     for run in fates.chunk_by_mut(same_sa) {
-        let packets = &lane[begin..begin + run.len()];
-        begin += run.len();
-        let Some(Ok(sa)) = run.first().copied() else { continue };
+        let packets = packets.by_ref().take(run.len());
+        let Some(Ok(sa)) = run.first().copied() else {
+            packets.for_each(drop);
+            continue;
+        };
         if matches!(sa.replay, Replay::None) {
+            packets.for_each(drop);
             continue;
         }
         let (mut ivs, mut seqs) = (ArrayVec::<u64, BURST>::new(), ArrayVec::<u32, BURST>::new());
-        for packet in packets {
-            let (iv, seq) = packet.iv_and_seq();
-            ivs.push(iv);
-            seqs.push(seq);
+        for (mbuf, headers) in packets {
+            let esp = esp_of(mbuf, headers);
+            ivs.push(iv(esp));
+            seqs.push(esp::header(esp).map_or(0, |(_, seq)| seq));
         }
         let mut outcomes = [Ok(()); BURST];
         sa.replay.commit_burst(&ivs, &seqs, &mut outcomes[..run.len()]);
@@ -197,79 +213,40 @@ fn turn_away(lane: &mut Lane, cx: &mut Context<'_>, lan: &mut Egress) {
     let policy = &cx.snapshot.policy;
     let mut rules = [0; BURST];
     if policy.has_exemptions() {
-        policy.classify(lane.iter().map(Arrived::subject), &mut rules);
+        policy.classify(lane.subjects(), &mut rules);
     }
-    for (packet, rule) in lane.drain(..).zip(&rules) {
+    for ((mbuf, headers, frames), rule) in lane.drain().zip(&rules) {
         if policy.exempts(*rule) {
-            lan.bypass(packet.mbuf, packet.frames, cx);
+            lan.bypass(mbuf, frames, cx);
             continue;
         }
-        match cx.punts.unknown_spi(packet.spi(), cx.link, cx.now, || packet.addresses()) {
+        let spi = esp::header(esp_of(&mbuf, headers)).map_or(0, |(spi, _)| spi);
+        let addresses = || (headers.source(mbuf.data()), headers.destination(mbuf.data()));
+        match cx.punts.unknown_spi(spi, cx.link, cx.now, addresses) {
             Punted::Sent => cx.tally.punts += 1,
             Punted::Suppressed => cx.tally.punts_suppressed += 1,
             Punted::Lost => cx.tally.punts_lost += 1,
         }
-        cx.drop_frames(packet.mbuf, DropReason::UnknownSpi, packet.frames);
+        cx.drop_frames(mbuf, DropReason::UnknownSpi, frames);
     }
 }
 
-impl Arrived {
-    /// The packet's ESP, from its header to its ICV, Ethernet padding left out.
-    #[inline]
-    fn esp(&self) -> &[u8] {
-        self.mbuf.data().get(self.headers.upper_at()..self.headers.end()).unwrap_or_default()
-    }
+/// The packet's ESP, from its header to its ICV, Ethernet padding left out.
+#[inline(always)]
+fn esp_of<'p>(mbuf: &'p Mbuf, headers: &Headers) -> &'p [u8] {
+    mbuf.data().get(headers.upper_at()..headers.end()).unwrap_or_default()
+}
 
-    #[inline]
-    fn esp_mut(&mut self) -> &mut [u8] {
-        self.mbuf.data_mut().get_mut(self.headers.upper_at()..self.headers.end()).unwrap_or_default()
-    }
+/// The first eight octets of the IV, where counter modes have sender ID and counter (RFC 6054).
+#[inline]
+fn iv(esp: &[u8]) -> u64 {
+    esp.get(esp::HEADER..).and_then(|iv| iv.first_chunk()).map_or(0, |iv| u64::from_be_bytes(*iv))
+}
 
-    #[inline]
-    fn spi(&self) -> u32 {
-        // 0 is reserved and never in the table; what is too short for an SPI is refused on admission.
-        esp::header(self.esp()).map_or(0, |(spi, _)| spi)
-    }
-
-    /// The first eight octets of the IV, where counter modes have sender ID and counter (RFC 6054), and
-    /// the sequence number.
-    #[inline]
-    fn iv_and_seq(&self) -> (u64, u32) {
-        let esp = self.esp();
-        let iv =
-            esp.get(esp::HEADER..).and_then(|iv| iv.first_chunk()).map_or(0, |iv| u64::from_be_bytes(*iv));
-        (iv, esp::header(esp).map_or(0, |(_, seq)| seq))
-    }
-
-    /// Everything that can be refused before the cryptography.
-    #[inline]
-    fn admit<'s>(&self, entry: Option<&'s TableEntry>, worker: usize) -> Fate<'s> {
-        if self.esp().len() < esp::HEADER {
-            return Err(DropReason::EspTruncated);
-        }
-        let entry = entry.ok_or(DropReason::UnknownSpi)?;
-        let sa = &*entry.sa;
-        let admitted = if entry.receives { self.check(sa) } else { Err(DropReason::SaDirection) };
-        admitted.map_or_else(|reason| Err(sa.refuse(reason, worker)), |()| Ok(sa))
-    }
-
-    #[inline]
-    fn check(&self, sa: &Sa) -> Result<(), DropReason> {
-        if !sa.is_esp_len(self.esp().len()) {
-            return Err(DropReason::EspTruncated);
-        }
-        if matches!(sa.replay, Replay::None) {
-            return Ok(());
-        }
-        let (iv, seq) = self.iv_and_seq();
-        sa.replay.check(iv, seq).map_err(DropReason::from)
-    }
-
-    /// Takes out what was sealed, if policy allows it.
-    #[inline]
-    fn unwrap(&mut self, sa: &Sa, worker: usize) -> Result<(), DropReason> {
-        let octets = unwrap(&mut self.mbuf, &self.headers, sa).map_err(|reason| sa.refuse(reason, worker))?;
-        sa.opened.add(worker, 1, octets as u64);
-        Ok(())
-    }
+/// Takes out what was sealed, if policy allows it.
+#[inline(always)]
+fn take_out(mbuf: &mut Mbuf, headers: &Headers, sa: &Sa, worker: usize) -> Result<(), DropReason> {
+    let octets = unwrap(mbuf, headers, sa).map_err(|reason| sa.refuse(reason, worker))?;
+    sa.opened.add(worker, 1, octets as u64);
+    Ok(())
 }

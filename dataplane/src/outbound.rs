@@ -1,14 +1,13 @@
 //! LAN to WAN: each packet is classified, fitted to the MTU, wrapped and sealed a burst at a time under
 //! its group's newest SA. Runs on a worker; never blocks or allocates.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 use crossbeam::queue::ArrayQueue;
 use dpdk::{BURST, Burst, Mbuf, Mempool};
 
-use crate::context::{Arrived, Context};
+use crate::context::{Context, Lane};
 use crate::egress::{Egress, Outgoing};
 use crate::fragment::Fragmenter;
 use crate::packet::{Fragment, Headers, Parsed, Version, parse};
@@ -45,19 +44,19 @@ pub struct Exits<'a> {
     pub lan: &'a Mail,
 }
 
-/// A packet with its ESP around it, to be sealed.
+/// Packets with their ESP around them, to be sealed: the nth of each list is of the nth packet.
 struct Wrapped<'s> {
-    mbuf: Mbuf,
-    sa: &'s Sa,
+    mbufs: Burst,
+    details: ArrayVec<Detail<'s>, BURST>,
+}
+
+struct Detail<'s> {
+    course: Course<'s>,
     iv: u64,
-    /// Where the ESP begins, and where its room for the ICV ends.
-    esp: Range<u32>,
+    /// Where the ESP begins; it ends with the frame.
+    esp_at: usize,
     /// Octets of the packet inside, for the SA's counters.
     octets: u32,
-    frames: u16,
-    outgoing: Outgoing,
-    /// Larger than the MTU, to be fragmented when it is sealed.
-    split: bool,
 }
 
 /// What becomes of a packet under an SA.
@@ -66,10 +65,9 @@ struct Course<'s> {
     sa: &'s Sa,
     outgoing: Outgoing,
     frames: u16,
+    /// Larger than the MTU, to be fragmented when it is sealed.
     split: bool,
 }
-
-type Lane<'s> = ArrayVec<Wrapped<'s>, BURST>;
 
 impl Outbound {
     /// A pipeline to a WAN of `mtu` octets that holds at most the fragments which `fragments` bounds.
@@ -80,11 +78,11 @@ impl Outbound {
 
     /// Takes a burst from the LAN to its verdicts.
     pub fn process(&mut self, burst: &mut Burst, cx: &mut Context<'_>, exits: &mut Exits<'_>) {
-        let mut packets = ArrayVec::<Arrived, BURST>::new();
+        let mut packets = Lane::new();
         for mbuf in burst.drain(..) {
             let Some(mbuf) = cx.contiguous(mbuf, 1) else { continue };
             match parse(mbuf.data()) {
-                Parsed::Ip(headers) => packets.push(Arrived { mbuf, headers, frames: 1 }),
+                Parsed::Ip(headers) => packets.push(mbuf, headers, 1),
                 Parsed::NotIp => exits.wan.bypass(mbuf, 1, cx),
                 Parsed::Malformed(reason) => cx.drop(mbuf, reason),
             }
@@ -94,16 +92,18 @@ impl Outbound {
         }
         let policy = &cx.snapshot.policy;
         let mut rules = [0; BURST];
-        policy.classify(packets.iter().map(Arrived::subject), &mut rules);
-        let mut lane = Lane::new();
-        for (packet, rule) in packets.drain(..).zip(&rules) {
+        policy.classify(packets.subjects(), &mut rules);
+        let mut wrapped = Wrapped { mbufs: Burst::new(), details: ArrayVec::new() };
+        for ((mbuf, headers, frames), rule) in packets.drain().zip(&rules) {
             match policy.action(*rule) {
-                Action::Bypass => exits.wan.bypass(packet.mbuf, 1, cx),
-                Action::Drop => cx.drop(packet.mbuf, DropReason::Policy),
-                Action::Protect(protect) => self.protect(packet, protect, &mut lane, cx, exits),
+                Action::Bypass => exits.wan.bypass(mbuf, frames, cx),
+                Action::Drop => cx.drop_frames(mbuf, DropReason::Policy, frames),
+                Action::Protect(protect) => {
+                    self.protect(mbuf, headers, frames, protect, &mut wrapped, cx, exits);
+                }
             }
         }
-        self.seal(&mut lane, cx, exits);
+        self.seal(&mut wrapped, cx, exits);
     }
 
     /// Fragments that have waited too long are dropped.
@@ -116,16 +116,18 @@ impl Outbound {
         self.fragments.drain(cx);
     }
 
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::too_many_arguments, reason = "a packet comes apart, so that its parts need not move")]
     fn protect<'s>(
         &mut self,
-        packet: Arrived,
+        mbuf: Mbuf,
+        headers: &Headers,
+        frames: u16,
         protect: &'s Protect,
-        lane: &mut Lane<'s>,
+        wrapped: &mut Wrapped<'s>,
         cx: &mut Context<'s>,
         exits: &mut Exits<'_>,
     ) {
-        let Arrived { mbuf, ref headers, frames } = packet;
         let sa = match (protect.enforce, &protect.sa, protect.without_sa) {
             (Enforce::ReceiveOnly, _, _) | (_, None, WithoutSa::Bypass) => {
                 return exits.wan.bypass(mbuf, frames, cx);
@@ -134,15 +136,15 @@ impl Outbound {
             (_, Some(sa), _) => &**sa,
         };
         if sa.mode() == Mode::Transport && headers.fragment != Fragment::None {
-            return self.reassemble(mbuf, headers, lane, cx, exits);
+            return self.reassemble(mbuf, headers, wrapped, cx, exits);
         }
         let header = usize::from(headers.transport_insert_at - headers.l2_len);
         let max_packet = sa.max_packet(self.mtu, headers.version, header);
         let course = Course { sa, outgoing: Outgoing::Encrypted, frames, split: false };
         if headers.total_len as usize <= max_packet {
-            self.enqueue(mbuf, headers, course, lane, cx, exits);
+            self.enqueue(mbuf, headers, course, wrapped, cx, exits);
         } else {
-            self.fit(mbuf, headers, course, max_packet, lane, cx, exits);
+            self.fit(mbuf, headers, course, max_packet, wrapped, cx, exits);
         }
     }
 
@@ -153,67 +155,59 @@ impl Outbound {
         mut mbuf: Mbuf,
         headers: &Headers,
         course: Course<'s>,
-        lane: &mut Lane<'s>,
+        wrapped: &mut Wrapped<'s>,
         cx: &mut Context<'_>,
         exits: &mut Exits<'_>,
     ) {
-        let Course { sa, outgoing, frames, split } = course;
-        if lane.is_full() {
-            self.seal(lane, cx, exits);
+        let Course { sa, frames, .. } = course;
+        if wrapped.mbufs.is_full() {
+            self.seal(wrapped, cx, exits);
         }
         let Some(number) = sa.senders[cx.worker].take(1).next() else {
             sa.sealed.add_errors(cx.worker, 1);
             return cx.drop_frames(mbuf, DropReason::Iv, frames);
         };
         self.id = self.id.wrapping_add(1);
-        let esp = match wrap(&mut mbuf, headers, sa, number.seq, self.id) {
-            Some(esp) => esp,
+        let esp_at = match wrap(&mut mbuf, headers, sa, number.seq, self.id) {
+            Some(esp_at) => esp_at,
             None => match wrap_elsewhere(&mut mbuf, headers, sa, number.seq, self.id, cx.large) {
-                Ok(esp) => esp,
+                Ok(esp_at) => esp_at,
                 Err(reason) => {
                     sa.sealed.add_errors(cx.worker, 1);
                     return cx.drop_frames(mbuf, reason, frames);
                 }
             },
         };
-        lane.push(Wrapped {
-            mbuf,
-            sa,
-            iv: number.iv,
-            esp,
-            octets: headers.total_len,
-            frames,
-            outgoing,
-            split,
-        });
+        wrapped.mbufs.push(mbuf);
+        wrapped.details.push(Detail { course, iv: number.iv, esp_at, octets: headers.total_len });
     }
 
     /// A packet too big for the MTU once sealed: fragments before encryption where that may be, after
     /// it where it must, an ICMP error otherwise (RFC 4301 section 8).
     #[cold]
-    #[expect(clippy::too_many_arguments, reason = "a packet comes apart, so that its parts need not move")]
+    #[expect(clippy::too_many_arguments, reason = "as for protect")]
     fn fit<'s>(
         &mut self,
         mbuf: Mbuf,
         headers: &Headers,
         mut course: Course<'s>,
         max_packet: usize,
-        lane: &mut Lane<'s>,
+        wrapped: &mut Wrapped<'s>,
         cx: &mut Context<'_>,
         exits: &mut Exits<'_>,
     ) {
         let reported = reported_mtu(max_packet, headers.version);
         match (headers.version, course.sa.mode()) {
             (Version::V4, Mode::Tunnel) if !headers.dont_fragment => {
-                self.split_before_sealing(mbuf, headers, course, max_packet, lane, cx, exits);
+                self.split_before_sealing(mbuf, headers, course, max_packet, wrapped, cx, exits);
             }
             (Version::V4, Mode::Transport) if !headers.dont_fragment => {
                 course.split = true;
-                self.enqueue(mbuf, headers, course, lane, cx, exits);
+                self.enqueue(mbuf, headers, course, wrapped, cx, exits);
             }
             (Version::V6, _) if headers.total_len as usize <= reported => {
                 course.split = true;
-                self.enqueue(mbuf, headers, course, lane, cx, exits);
+                self.enqueue(mbuf, headers, course, wrapped, cx, exits);
             }
             _ => {
                 if let Some(error) = self.too_big.answer(&mbuf, headers, reported, cx) {
@@ -226,14 +220,14 @@ impl Outbound {
     }
 
     /// The pieces go on as packets of their own; the first stands for the frames received.
-    #[expect(clippy::too_many_arguments, reason = "as for fit")]
+    #[expect(clippy::too_many_arguments, reason = "as for protect")]
     fn split_before_sealing<'s>(
         &mut self,
         mbuf: Mbuf,
         headers: &Headers,
         course: Course<'s>,
         max_packet: usize,
-        lane: &mut Lane<'s>,
+        wrapped: &mut Wrapped<'s>,
         cx: &mut Context<'_>,
         exits: &mut Exits<'_>,
     ) {
@@ -246,7 +240,7 @@ impl Outbound {
             let course =
                 std::mem::replace(&mut next, Course { outgoing: Outgoing::Fragment, frames: 0, ..course });
             match parse(mbuf.data()) {
-                Parsed::Ip(headers) => self.enqueue(mbuf, &headers, course, lane, cx, exits),
+                Parsed::Ip(headers) => self.enqueue(mbuf, &headers, course, wrapped, cx, exits),
                 Parsed::Malformed(reason) => cx.drop_frames(mbuf, reason, course.frames),
                 Parsed::NotIp => cx.drop_frames(mbuf, DropReason::SealFailed, course.frames),
             }
@@ -260,14 +254,14 @@ impl Outbound {
         &mut self,
         mbuf: Mbuf,
         headers: &Headers,
-        lane: &mut Lane<'s>,
+        wrapped: &mut Wrapped<'s>,
         cx: &mut Context<'s>,
         exits: &mut Exits<'_>,
     ) {
         let Some(whole) = self.fragments.push(mbuf, headers, cx) else { return };
         match cx.snapshot.policy.action_of(whole.subject()) {
             Action::Protect(protect) if whole.headers.fragment == Fragment::None => {
-                self.protect(whole, protect, lane, cx, exits);
+                self.protect(whole.mbuf, &whole.headers, whole.frames, protect, wrapped, cx, exits);
             }
             Action::Bypass => exits.wan.bypass(whole.mbuf, whole.frames, cx),
             Action::Drop => cx.drop_frames(whole.mbuf, DropReason::Policy, whole.frames),
@@ -275,34 +269,35 @@ impl Outbound {
         }
     }
 
-    /// Seals what is in the lane, and hands it to the WAN in order.
+    /// Seals the packets, and hands them to the WAN in order.
     #[inline(never)]
-    fn seal(&mut self, lane: &mut Lane<'_>, cx: &mut Context<'_>, exits: &mut Exits<'_>) {
-        let sealed = encipher(lane);
-        for (packet, sealed) in lane.drain(..).zip(&sealed) {
+    fn seal(&mut self, wrapped: &mut Wrapped<'_>, cx: &mut Context<'_>, exits: &mut Exits<'_>) {
+        let sealed = encipher(wrapped);
+        for ((mbuf, detail), sealed) in wrapped.mbufs.drain(..).zip(&wrapped.details).zip(&sealed) {
+            let Course { sa, outgoing, frames, split } = detail.course;
             if !sealed {
-                packet.sa.sealed.add_errors(cx.worker, 1);
-                cx.drop_frames(packet.mbuf, DropReason::SealFailed, packet.frames);
+                sa.sealed.add_errors(cx.worker, 1);
+                cx.drop_frames(mbuf, DropReason::SealFailed, frames);
                 continue;
             }
-            packet.sa.sealed.add(cx.worker, 1, u64::from(packet.octets));
-            if packet.split {
-                self.fragmenter.after_sealing(packet.mbuf, packet.frames, self.mtu, cx, exits.wan);
+            sa.sealed.add(cx.worker, 1, u64::from(detail.octets));
+            if split {
+                self.fragmenter.after_sealing(mbuf, frames, self.mtu, cx, exits.wan);
             } else {
-                exits.wan.push(packet.mbuf, packet.outgoing, packet.frames, cx);
+                exits.wan.push(mbuf, outgoing, frames, cx);
             }
         }
+        wrapped.details.clear();
     }
 }
 
 /// Seals the packets; says of each whether that was done.
 #[inline]
-fn encipher(lane: &mut Lane<'_>) -> ArrayVec<bool, BURST> {
+fn encipher(wrapped: &mut Wrapped<'_>) -> ArrayVec<bool, BURST> {
     let mut jobs = ArrayVec::<SealJob<'_>, BURST>::new();
-    for packet in lane {
-        let esp = packet.esp.start as usize..packet.esp.end as usize;
-        let esp = packet.mbuf.data_mut().get_mut(esp).unwrap_or_default();
-        jobs.push(SealJob::new(&packet.sa.cipher, esp, packet.iv));
+    for (mbuf, detail) in wrapped.mbufs.iter_mut().zip(&wrapped.details) {
+        let esp = mbuf.data_mut().get_mut(detail.esp_at..).unwrap_or_default();
+        jobs.push(SealJob::new(&detail.course.sa.cipher, esp, detail.iv));
     }
     seal_burst(&mut jobs);
     jobs.iter().map(|job| job.sealed).collect()
@@ -317,7 +312,7 @@ fn wrap_elsewhere(
     seq: u32,
     id: u16,
     large: &Mempool,
-) -> Result<Range<u32>, DropReason> {
+) -> Result<usize, DropReason> {
     *mbuf = Mbuf::copy_from(large, mbuf.data()).ok_or(DropReason::NoBuffers)?;
     wrap(mbuf, headers, sa, seq, id).ok_or(DropReason::FrameTooLong)
 }

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::ops::BitAnd;
 
 use crate::packet::{Fragment, Headers, Version};
 
@@ -129,6 +130,8 @@ struct Compiled<A> {
     dst: A,
     dst_mask: A,
     protocol: Option<u8>,
+    /// Whether ports matter at all.
+    has_ports: bool,
     src_port: Ports,
     dst_port: Ports,
 }
@@ -145,6 +148,7 @@ impl SelectorSet {
                     dst: dst.to_bits(),
                     dst_mask: mask4(s.dst.length),
                     protocol: s.protocol,
+                    has_ports: s.has_ports(),
                     src_port: s.src_port,
                     dst_port: s.dst_port,
                 }),
@@ -154,6 +158,7 @@ impl SelectorSet {
                     dst: dst.to_bits(),
                     dst_mask: mask6(s.dst.length),
                     protocol: s.protocol,
+                    has_ports: s.has_ports(),
                     src_port: s.src_port,
                     dst_port: s.dst_port,
                 }),
@@ -166,18 +171,12 @@ impl SelectorSet {
 
     /// Whether any selector matches the packet that `headers` were parsed from. A later fragment has no
     /// ports, so they are not looked at.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn matches(&self, headers: &Headers, octets: &[u8]) -> bool {
         match headers.version {
             Version::V4 => {
-                let key = headers.key4(octets);
-                let (src, dst) = (u32::from_be_bytes(key.src), u32::from_be_bytes(key.dst));
-                let matches = |s: &Compiled<u32>| {
-                    (src & s.src_mask) == s.src
-                        && (dst & s.dst_mask) == s.dst
-                        && s.rest_matches(headers, key.src_port, key.dst_port)
-                };
-                self.v4.iter().any(matches)
+                let (src, dst) = headers.addresses4(octets);
+                self.v4.iter().any(|s| s.matches(src, dst, headers, octets))
             }
             Version::V6 => self.matches6(headers, octets),
         }
@@ -185,24 +184,26 @@ impl SelectorSet {
 
     #[inline(never)]
     fn matches6(&self, headers: &Headers, octets: &[u8]) -> bool {
-        let key = headers.key6(octets);
-        let (src, dst) = (u128::from_be_bytes(key.src), u128::from_be_bytes(key.dst));
-        let matches = |s: &Compiled<u128>| {
-            (src & s.src_mask) == s.src
-                && (dst & s.dst_mask) == s.dst
-                && s.rest_matches(headers, key.src_port, key.dst_port)
-        };
-        self.v6.iter().any(matches)
+        let (src, dst) = headers.addresses6(octets);
+        self.v6.iter().any(|s| s.matches(src, dst, headers, octets))
     }
 }
 
-impl<A> Compiled<A> {
-    #[inline]
-    fn rest_matches(&self, headers: &Headers, src_port: [u8; 2], dst_port: [u8; 2]) -> bool {
-        let within = |port: [u8; 2], (low, high): Ports| (low..=high).contains(&u16::from_be_bytes(port));
-        self.protocol.is_none_or(|p| p == headers.protocol)
-            && (headers.fragment == Fragment::Later
-                || within(src_port, self.src_port) && within(dst_port, self.dst_port))
+impl<A: Copy + PartialEq + BitAnd<Output = A>> Compiled<A> {
+    #[inline(always)]
+    fn matches(&self, src: A, dst: A, headers: &Headers, octets: &[u8]) -> bool {
+        src & self.src_mask == self.src
+            && dst & self.dst_mask == self.dst
+            && self.protocol.is_none_or(|p| p == headers.protocol)
+            && (!self.has_ports
+                || headers.fragment == Fragment::Later
+                || self.ports_match(headers.ports(octets)))
+    }
+
+    #[inline(never)]
+    fn ports_match(&self, (src, dst): (u16, u16)) -> bool {
+        let within = |port: u16, (low, high): Ports| (low..=high).contains(&port);
+        within(src, self.src_port) && within(dst, self.dst_port)
     }
 }
 

@@ -1,19 +1,17 @@
 //! From a frame to the ESP packet around it, ready to be sealed (RFC 4303 section 3.3, RFC 4301 section
 //! 5.1, RFC 5374 section 3.1): room, outer header, ESP header, trailer. Runs on a worker.
 
-use std::ops::Range;
-
 use dpdk::Mbuf;
 
 use crate::packet::{Headers, Version, esp, ethernet, ipv4, ipv6, protocol};
 use crate::sa::{Mode, Sa};
 
 /// Puts ESP with sequence number `seq` around the packet in `mbuf`; tunnel mode gives an IPv4 outer
-/// header the identification `id`. Returns where the ESP lies, from its header to the end of the room
-/// for its ICV; `None` if the buffer has no room, or IP cannot
-/// express the length, and then the frame is as it was but for Ethernet padding.
+/// header the identification `id`. Returns where the ESP begins; the room for its ICV is the frame's end.
+/// `None` if the buffer has no room, or IP cannot express the length, and then the frame is as it was but
+/// for Ethernet padding.
 #[inline]
-pub(crate) fn wrap(mbuf: &mut Mbuf, headers: &Headers, sa: &Sa, seq: u32, id: u16) -> Option<Range<u32>> {
+pub(crate) fn wrap(mbuf: &mut Mbuf, headers: &Headers, sa: &Sa, seq: u32, id: u16) -> Option<usize> {
     let padding = mbuf.data().len().checked_sub(headers.end())?;
     if padding > 0 && !mbuf.trim_back(padding) {
         return None;
@@ -47,8 +45,7 @@ pub(crate) fn wrap(mbuf: &mut Mbuf, headers: &Headers, sa: &Sa, seq: u32, id: u1
     let payload_at = shape.esp_at + sa.esp_front();
     let trailer_at = payload_at + shape.payload;
     let written = esp::write_trailer(data.get_mut(trailer_at..trailer_at + trailer)?, next_header);
-    let esp = u32::try_from(shape.esp_at).ok()?..u32::try_from(esp_end).ok()?;
-    written.then_some(esp)
+    written.then_some(shape.esp_at)
 }
 
 /// Where things go.

@@ -212,6 +212,24 @@ impl Mbuf {
         true
     }
 
+    /// Cuts a packet in one segment down to `length` octets from octet `from` on; `false`, and nothing
+    /// changed, when it has not that many or more segments.
+    #[inline]
+    #[must_use]
+    pub fn keep(&mut self, from: usize, length: usize) -> bool {
+        let fits = from.checked_add(length).is_some_and(|end| end <= self.data_len());
+        let (Ok(from), Ok(length), true) = (u16::try_from(from), u16::try_from(length), fits) else {
+            return false;
+        };
+        if !self.is_contiguous() {
+            return false;
+        }
+        self.set_data_off(self.data_off() + from);
+        self.set_data_len(length);
+        self.set_pkt_len(u32::from(length));
+        true
+    }
+
     /// Tells fragmentation and reassembly how long the headers before the IP header, and the IP headers,
     /// are, in octets. Values beyond 127 and 511 are cut to that.
     #[inline]

@@ -51,7 +51,7 @@ pub fn untag(frame: &[u8]) -> Option<Untagged<'_>> {
 }
 
 /// Copies the first `len` octets of `data` to `to`.
-#[inline]
+#[inline(always)]
 pub fn copy_front(data: &mut [u8], len: usize, to: usize) {
     let (front, back) = data.split_at_mut(to);
     if let (HEADER, Some(header), Some(place)) =
@@ -65,7 +65,7 @@ pub fn copy_front(data: &mut [u8], len: usize, to: usize) {
 }
 
 /// Copies `len` octets at `from` to the front of `data`.
-#[inline]
+#[inline(always)]
 pub fn copy_to_front(data: &mut [u8], from: usize, len: usize) {
     let (front, back) = data.split_at_mut(from);
     if let (HEADER, Some(place), Some(header)) =

@@ -1,7 +1,7 @@
 //! What a parsed packet looks like: where its headers lie and what they say. Made once per packet by
 //! the parser; everything behind it relies on these offsets instead of looking again.
 
-use super::flow::{Flow, Key4, Key6};
+use super::flow::Flow;
 use super::{ipv4, ipv6, protocol};
 use std::net::IpAddr;
 
@@ -86,22 +86,32 @@ impl Headers {
     #[inline(always)]
     #[must_use]
     pub fn flow(&self, octets: &[u8]) -> Flow {
+        let ports = self.port_octets(octets);
         match self.version {
-            Version::V4 => Flow::V4(self.key4(octets)),
-            Version::V6 => Flow::V6(self.key6(octets)),
+            Version::V4 => Flow::V4(ipv4::key(self.ip(octets), self.protocol, ports)),
+            Version::V6 => Flow::V6(ipv6::key(self.ip(octets), self.protocol, ports)),
         }
     }
 
-    /// [`Headers::flow`] of an IPv4 packet.
+    /// Source and destination address of an IPv4 packet, as numbers; `octets` as for [`Headers::flow`].
     #[inline(always)]
-    pub(crate) fn key4(&self, octets: &[u8]) -> Key4 {
-        ipv4::key(self.ip(octets), self.protocol, self.ports(octets))
+    pub(crate) fn addresses4(&self, octets: &[u8]) -> (u32, u32) {
+        let key = ipv4::key(self.ip(octets), 0, [0; 4]);
+        (u32::from_be_bytes(key.src), u32::from_be_bytes(key.dst))
     }
 
-    /// [`Headers::flow`] of an IPv6 packet.
-    #[inline(always)]
-    pub(crate) fn key6(&self, octets: &[u8]) -> Key6 {
-        ipv6::key(self.ip(octets), self.protocol, self.ports(octets))
+    /// The same of an IPv6 packet.
+    #[inline]
+    pub(crate) fn addresses6(&self, octets: &[u8]) -> (u128, u128) {
+        let key = ipv6::key(self.ip(octets), 0, [0; 4]);
+        (u128::from_be_bytes(key.src), u128::from_be_bytes(key.dst))
+    }
+
+    /// Source and destination port, zeros where there are none; `octets` as for [`Headers::flow`].
+    #[inline]
+    pub(crate) fn ports(&self, octets: &[u8]) -> (u16, u16) {
+        let [a, b, c, d] = self.port_octets(octets);
+        (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]))
     }
 
     #[inline(always)]
@@ -109,9 +119,8 @@ impl Headers {
         octets.get(usize::from(self.l2_len)..).unwrap_or_default()
     }
 
-    /// Source and destination port; zeros where there are none.
     #[inline(always)]
-    fn ports(&self, octets: &[u8]) -> [u8; 4] {
+    fn port_octets(&self, octets: &[u8]) -> [u8; 4] {
         if self.fragment == Fragment::Later || !protocol::has_ports(self.protocol) {
             return [0; 4];
         }

@@ -73,15 +73,16 @@ pub fn parse(packet: &[u8], l2_len: u16) -> Result<Headers, DropReason> {
 /// The classification key of the packet at the start of `ip`.
 #[inline(always)]
 pub(super) fn key(ip: &[u8], protocol: u8, ports: [u8; 4]) -> Key4 {
-    let header = ip.first_chunk::<HEADER>().unwrap_or(&[0; HEADER]);
-    Key4 {
-        protocol,
-        pad: [0; 3],
-        src: [header[12], header[13], header[14], header[15]],
-        dst: [header[16], header[17], header[18], header[19]],
-        src_port: [ports[0], ports[1]],
-        dst_port: [ports[2], ports[3]],
-    }
+    let [_, _, _, _, _, _, _, _, _, _, _, _, addresses @ ..] =
+        ip.first_chunk::<HEADER>().unwrap_or(&[0; HEADER]);
+    // In pieces of four octets, which the compiler does not see by itself.
+    let (src, dst) = addresses.split_at(4);
+    let (mut key, (src_port, dst_port)) = (Key4 { protocol, ..Key4::default() }, ports.split_at(2));
+    key.src.copy_from_slice(src);
+    key.dst.copy_from_slice(dst);
+    key.src_port.copy_from_slice(src_port);
+    key.dst_port.copy_from_slice(dst_port);
+    key
 }
 
 /// The length of a header that has options, or is wrong.

@@ -67,7 +67,8 @@ impl Pipelines {
                 }
             }
         }
-        cases.retain(|case| case.name().contains(&rig.case));
+        // With a space behind, so that "64 1 " is not also "64 1000".
+        cases.retain(|case| format!("{} ", case.name()).contains(&rig.case));
         Ok(Pipelines { bench: Some(Box::new(Bench { member, bursts, bare: Bare::new() })), cases })
     }
 }
