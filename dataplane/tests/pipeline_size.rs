@@ -17,14 +17,6 @@ fn with(mode: Mode) -> PolicyState {
     state(&[params(0x1001, Transform::Aes128Gcm, mode)])
 }
 
-fn payload(len: usize) -> Vec<u8> {
-    (0..len).map(|i| (i * 7) as u8).collect()
-}
-
-fn dont_fragment(frame: &[u8]) -> Vec<u8> {
-    with_ipv4(frame, |ip| ip[6] |= 0x40)
-}
-
 /// What a host would make of IPv4 fragments.
 fn put_together(fragments: &[Vec<u8>]) -> Vec<u8> {
     let mut parts = BTreeMap::new();
@@ -47,21 +39,6 @@ fn put_together(fragments: &[Vec<u8>]) -> Vec<u8> {
         ip[2..4].copy_from_slice(&total.to_be_bytes());
         ip[6..8].fill(0);
     })
-}
-
-/// Cuts the IPv4 packet of a frame into fragments whose payloads have at most `size` octets.
-fn cut4(frame: &[u8], size: usize) -> Vec<Vec<u8>> {
-    let parts: Vec<_> = frame[34..].chunks(size).collect();
-    let last = parts.len() - 1;
-    let make = |(i, part): (usize, &&[u8])| {
-        let fragment = [&frame[..34], *part].concat();
-        with_ipv4(&fragment, |ip| {
-            ip[2..4].copy_from_slice(&((20 + part.len()) as u16).to_be_bytes());
-            let more = if i < last { 0x2000 } else { 0 };
-            ip[6..8].copy_from_slice(&(more | (i * size / 8) as u16).to_be_bytes());
-        })
-    };
-    parts.iter().enumerate().map(make).collect()
 }
 
 #[test]

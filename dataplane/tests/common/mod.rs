@@ -34,6 +34,8 @@ pub struct Member {
     pub now: u64,
     /// Octets of a segment that frames are put into; smaller than the frame makes chains.
     pub segment: usize,
+    /// Runs what a worker does with a burst, and may look at how it does that.
+    pub watch: fn(&mut dyn FnMut()),
     pool: Arc<Mempool>,
     large: Arc<Mempool>,
     inbound: Inbound,
@@ -99,6 +101,7 @@ impl Member {
             punts,
             now: cycles_hz(),
             segment: usize::MAX,
+            watch: |work| work(),
             inbound: Inbound::new(fragments()),
             outbound: Outbound::new(mtu, fragments(), Fragmenter::new()),
             lan: Side::new(&pool),
@@ -128,33 +131,38 @@ impl Member {
         let mut out = Out::default();
         for chunk in frames.chunks(dpdk::BURST) {
             let mut burst: Burst = chunk.iter().map(|f| self.mbuf(f)).collect();
-            self.tally.rx += burst.len() as u64;
-            let mut cx = Context {
-                worker: 0,
-                link: 0,
-                now: self.now,
-                snapshot: &self.snapshot,
-                tally: &mut self.tally,
-                bin: &mut self.bin,
-                punts: &mut self.punt_sender,
-                pool: &self.pool,
-                large: &self.large,
-            };
-            if from_lan {
-                let mut exits = Exits { wan: &mut self.wan.egress, lan: &self.mail };
-                self.outbound.process(&mut burst, &mut cx, &mut exits);
-                self.wan.egress.flush(&mut self.tally);
-            } else {
-                self.inbound.process(&mut burst, &mut cx, &mut self.lan.egress);
-                self.lan.egress.flush(&mut self.tally);
-            }
-            dpdk::free_burst(&mut self.bin);
+            (self.watch)(&mut || self.process(&mut burst, from_lan));
             assert_eq!(self.tally.received(), self.tally.accounted(), "{:?}", self.tally);
             out.lan.extend(std::iter::from_fn(|| self.mail.pop()).map(|mbuf| octets(&mbuf)));
             out.lan.extend(self.lan.collect());
             out.wan.extend(self.wan.collect());
         }
         out
+    }
+
+    /// What a worker does with a burst.
+    fn process(&mut self, burst: &mut Burst, from_lan: bool) {
+        self.tally.rx += burst.len() as u64;
+        let mut cx = Context {
+            worker: 0,
+            link: 0,
+            now: self.now,
+            snapshot: &self.snapshot,
+            tally: &mut self.tally,
+            bin: &mut self.bin,
+            punts: &mut self.punt_sender,
+            pool: &self.pool,
+            large: &self.large,
+        };
+        if from_lan {
+            let mut exits = Exits { wan: &mut self.wan.egress, lan: &self.mail };
+            self.outbound.process(burst, &mut cx, &mut exits);
+            self.wan.egress.flush(&mut self.tally);
+        } else {
+            self.inbound.process(burst, &mut cx, &mut self.lan.egress);
+            self.lan.egress.flush(&mut self.tally);
+        }
+        dpdk::free_burst(&mut self.bin);
     }
 
     /// Lets held fragments grow old.
@@ -330,4 +338,29 @@ pub fn split(mut octets: &[u8]) -> Vec<Vec<u8>> {
         octets = rest;
     }
     frames
+}
+
+/// Octets of no meaning.
+pub fn payload(len: usize) -> Vec<u8> {
+    (0..len).map(|i| (i * 7) as u8).collect()
+}
+
+/// The same with DF.
+pub fn dont_fragment(frame: &[u8]) -> Vec<u8> {
+    with_ipv4(frame, |ip| ip[6] |= 0x40)
+}
+
+/// Cuts the IPv4 packet of a frame into fragments whose payloads have at most `size` octets.
+pub fn cut4(frame: &[u8], size: usize) -> Vec<Vec<u8>> {
+    let parts: Vec<_> = frame[34..].chunks(size).collect();
+    let last = parts.len() - 1;
+    let make = |(i, part): (usize, &&[u8])| {
+        let fragment = [&frame[..34], *part].concat();
+        with_ipv4(&fragment, |ip| {
+            ip[2..4].copy_from_slice(&((20 + part.len()) as u16).to_be_bytes());
+            let more = if i < last { 0x2000 } else { 0 };
+            ip[6..8].copy_from_slice(&(more | (i * size / 8) as u16).to_be_bytes());
+        })
+    };
+    parts.iter().enumerate().map(make).collect()
 }
