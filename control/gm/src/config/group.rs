@@ -1,13 +1,9 @@
 //! Groups as they are written in a configuration: `[[group]]`. Control thread, at the start.
 
-use super::error::ConfigError;
-use super::files;
-use super::reader::{Section, Value};
 use super::sa::{self, ReadSa};
 use super::{Credentials, GroupConfig, Registration};
+use getvpn_config::{ConfigError, PreSharedKey, Section, Unique, files};
 use getvpn_dataplane::{Enforce, WithoutSa};
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::net::SocketAddr;
 use std::path::Path;
 
@@ -118,7 +114,7 @@ fn credentials(section: &Section<'_>, base: &Path) -> Result<Credentials, Config
         if let Some(other) = certificate.or(private_key).or(anchors) {
             return Err(other.error("psk_file is given too; use a pre-shared key or a certificate, not both"));
         }
-        return Ok(Credentials::PreShared(files::secret(&psk, base)?));
+        return Ok(Credentials::PreShared(PreSharedKey::read(&psk, base)?));
     }
     let Some(certificate) = certificate else {
         if let Some(other) = private_key.or(anchors) {
@@ -133,25 +129,6 @@ fn credentials(section: &Section<'_>, base: &Path) -> Result<Credentials, Config
     let anchors = if anchors.is_array() { anchors.items()? } else { vec![anchors] };
     let trust_anchors = anchors.iter().map(|value| files::readable(value, base)).collect::<Result<_, _>>()?;
     Ok(Credentials::Certificate { certificate, private_key, trust_anchors })
-}
-
-/// What must not be said twice, with the line of the first time.
-#[derive(Default)]
-pub(super) struct Unique<T>(HashMap<T, usize>);
-
-impl<T: std::hash::Hash + Eq> Unique<T> {
-    pub fn claim(&mut self, value: &Value<'_>, what: T, shown: &str) -> Result<(), ConfigError> {
-        match self.0.entry(what) {
-            Entry::Vacant(place) => {
-                place.insert(value.line());
-                Ok(())
-            }
-            Entry::Occupied(first) => Err(value.error(format!(
-                "there is {shown} already, in line {}; use another or remove one",
-                first.get()
-            ))),
-        }
-    }
 }
 
 /// What must hold between the SAs of all groups.

@@ -1,31 +1,22 @@
 //! `gm.toml`, read and checked once into a [`Config`] that cannot be wrong. Control thread, at the
 //! start. The first thing that is wrong is told with file, line, column, key and remedy.
 
-mod error;
-mod files;
 mod group;
 mod machine;
-mod reader;
 mod sa;
 mod selector;
 #[cfg(test)]
 mod tests;
 
-pub use error::ConfigError;
+pub use getvpn_config::{ConfigError, PreSharedKey};
 pub use machine::Machine;
 
-use error::Source;
+use getvpn_config::{Document, Section, Unique, files};
 use getvpn_ctl::DEFAULT_GM_SOCKET;
 use getvpn_dataplane::{Enforce, Idle, LinkConfig, LocalAction, LocalRule, SaParams, WithoutSa};
-use group::Unique;
-use reader::Section;
-use std::fs;
-use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use toml::de::DeTable;
-use zeroize::Zeroizing;
 
 /// A member's configuration.
 #[derive(Debug)]
@@ -86,7 +77,7 @@ pub struct GroupConfig {
 }
 
 /// How a member gets SAs from key servers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Registration {
     /// Tried in order.
     pub key_servers: Vec<SocketAddr>,
@@ -97,10 +88,10 @@ pub struct Registration {
 }
 
 /// What a member authenticates with. All files can be read, secret ones by their owner only.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Credentials {
-    /// The file of a pre-shared key.
-    PreShared(PathBuf),
+    /// A pre-shared key.
+    PreShared(PreSharedKey),
     /// A certificate with its key, and whom to trust.
     Certificate {
         /// The certificate.
@@ -140,21 +131,8 @@ impl Config {
     /// # Errors
     /// The first thing that is wrong.
     pub fn load(file: &Path, machine: &Machine) -> Result<Config, ConfigError> {
-        let whole =
-            |problem: String| ConfigError { file: file.to_owned(), at: None, key: String::new(), problem };
-        let octets = fs::read(file).map(Zeroizing::new).map_err(|e| {
-            whole(match e.kind() {
-                ErrorKind::NotFound => "no such file; name the configuration with --config".into(),
-                ErrorKind::PermissionDenied => "may not be read by this user; chown or chmod it".into(),
-                _ => format!("cannot be read: {e}"),
-            })
-        })?;
-        let text = std::str::from_utf8(&octets).map_err(|e| {
-            let valid = String::from_utf8_lossy(&octets[..e.valid_up_to()]);
-            let source = Source { file, text: &valid };
-            source.error(valid.len(), "", "not UTF-8; save the file in that encoding")
-        })?;
-        let mut config = Self::parse(file, text, machine)?;
+        let text = getvpn_config::read(file)?;
+        let mut config = Self::parse(file, &text, machine)?;
         let keys = config.groups.iter().any(|group| !group.sas.is_empty());
         let problem = files::open_to_others(file).filter(|_| keys);
         config.warning = problem.map(|problem| format!("{} {problem}", file.display()));
@@ -162,14 +140,9 @@ impl Config {
     }
 
     fn parse(file: &Path, text: &str, machine: &Machine) -> Result<Config, ConfigError> {
-        let source = Source { file, text };
-        let document = DeTable::parse(text).map_err(|e| {
-            let offset = e.span().map_or(0, |span| span.start);
-            source.error(offset, "", format!("no TOML: {}", e.message()))
-        })?;
-        let root = Section::root(source, document.get_ref());
+        let document = Document::parse(file, text)?;
+        let (root, base) = (document.root(), document.base());
         root.only(&KEYS)?;
-        let base = file.parent().unwrap_or(Path::new(""));
         let workers = workers(&root, machine)?;
         let groups = group::read_all(&root, base, workers.cores.len())?;
         Ok(Config {
@@ -284,11 +257,7 @@ fn control(root: &Section<'_>, file: &Path, base: &Path) -> Result<Control, Conf
     let Some(section) = root.table("control")? else { return Ok(control) };
     section.only(&["socket", "state"])?;
     if let Some(value) = section.get("socket") {
-        control.socket = files::path(&value, base)?;
-        // sockaddr_un holds 108 octets with the final NUL.
-        if control.socket.as_os_str().len() > 107 {
-            return Err(value.error("the path is longer than the 107 octets that a UNIX socket can have"));
-        }
+        control.socket = files::socket(&value, base)?;
     }
     if let Some(value) = section.get("state") {
         control.state = files::path(&value, base)?;

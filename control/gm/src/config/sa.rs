@@ -2,9 +2,8 @@
 //! no I/O. Never puts a key, or a part of one, into an error.
 
 use super::ManualSa;
-use super::error::ConfigError;
-use super::reader::{Section, Value};
 use super::selector;
+use getvpn_config::{ConfigError, Section, Value};
 use getvpn_dataplane::transform::Transform;
 use getvpn_dataplane::{Direction, Mode, ReplayPolicy, SaParams};
 use std::time::Duration;

@@ -1,13 +1,13 @@
-//! Reads a parsed TOML document key by key; every error knows its place and its key. Control thread,
-//! at the start; no I/O. Knows TOML's types, not what a key means.
+//! Reads a parsed TOML document key by key; every error knows its place and its key. Read
+//! at a daemon's start; no I/O. Knows TOML's types, not what a key means.
 
-use super::error::{ConfigError, Source};
+use crate::error::{ConfigError, Source};
 use std::ops::{Range, RangeInclusive};
 use toml::de::{DeTable, DeValue};
 
 /// A table of the document, with the keys that it may have.
 #[derive(Clone, Debug)]
-pub(super) struct Section<'a> {
+pub struct Section<'a> {
     source: Source<'a>,
     path: String,
     table: &'a DeTable<'a>,
@@ -16,11 +16,15 @@ pub(super) struct Section<'a> {
 
 impl<'a> Section<'a> {
     /// The document's top.
+    #[must_use]
     pub fn root(source: Source<'a>, table: &'a DeTable<'a>) -> Self {
         Self { source, path: String::new(), table, span: 0..0 }
     }
 
     /// Refuses any key but these, the first in the file first.
+    ///
+    /// # Errors
+    /// When there is another key.
     pub fn only(&self, known: &[&str]) -> Result<(), ConfigError> {
         let unknown = self.table.iter().map(|(key, _)| key).filter(|key| !known.contains(&&**key.get_ref()));
         let Some(key) = unknown.min_by_key(|key| key.span().start) else { return Ok(()) };
@@ -35,6 +39,7 @@ impl<'a> Section<'a> {
     }
 
     /// The value of a key.
+    #[must_use]
     pub fn get(&self, key: &str) -> Option<Value<'a>> {
         let value = self.table.get(key)?;
         Some(Value {
@@ -46,21 +51,31 @@ impl<'a> Section<'a> {
     }
 
     /// The value of a key that must be there; `what` says what it is.
+    ///
+    /// # Errors
+    /// When it is not.
     pub fn need(&self, key: &str, what: &str) -> Result<Value<'a>, ConfigError> {
         self.get(key).ok_or_else(|| self.missing(key, what))
     }
 
     /// The error of a key that must be there and is not.
+    #[must_use]
     pub fn missing(&self, key: &str, what: &str) -> ConfigError {
         self.source.error(self.span.start, &self.path_of(key), format!("missing; give {what}"))
     }
 
     /// The table of a key.
+    ///
+    /// # Errors
+    /// When the value is no table.
     pub fn table(&self, key: &str) -> Result<Option<Section<'a>>, ConfigError> {
         self.get(key).map(|value| value.section()).transpose()
     }
 
     /// The tables of a key that is written `[[key]]`; none when it is absent.
+    ///
+    /// # Errors
+    /// When the value is something else.
     pub fn tables(&self, key: &str) -> Result<Vec<Section<'a>>, ConfigError> {
         let Some(value) = self.get(key) else { return Ok(Vec::new()) };
         match value.value {
@@ -73,6 +88,7 @@ impl<'a> Section<'a> {
     }
 
     /// An error about the section as a whole.
+    #[must_use]
     pub fn error(&self, problem: impl Into<String>) -> ConfigError {
         self.source.error(self.span.start, &self.path, problem)
     }
@@ -84,7 +100,7 @@ impl<'a> Section<'a> {
 
 /// A value with its place.
 #[derive(Clone, Debug)]
-pub(super) struct Value<'a> {
+pub struct Value<'a> {
     source: Source<'a>,
     key: String,
     value: &'a DeValue<'a>,
@@ -93,11 +109,13 @@ pub(super) struct Value<'a> {
 
 impl<'a> Value<'a> {
     /// An error about this value.
+    #[must_use]
     pub fn error(&self, problem: impl Into<String>) -> ConfigError {
         self.source.error(self.span.start, &self.key, problem)
     }
 
     /// An error about the character at `octet` of a string's value.
+    #[must_use]
     pub fn error_within(&self, octet: usize, problem: impl Into<String>) -> ConfigError {
         // Where the text between the quotes is not the value (escapes), the start must do.
         let plain = self.value.as_str().is_some_and(|s| s.len() + 2 == self.span.len());
@@ -106,11 +124,15 @@ impl<'a> Value<'a> {
     }
 
     /// The line that the value starts in.
+    #[must_use]
     pub fn line(&self) -> usize {
         self.source.line(self.span.start)
     }
 
     /// A string that is not empty.
+    ///
+    /// # Errors
+    /// When the value is something else.
     pub fn string(&self, what: &str) -> Result<&'a str, ConfigError> {
         match self.value.as_str() {
             Some("") => Err(self.error(format!("expected {what}, found an empty string"))),
@@ -120,11 +142,17 @@ impl<'a> Value<'a> {
     }
 
     /// A string that may be empty.
+    ///
+    /// # Errors
+    /// When the value is no string.
     pub fn text(&self, what: &str) -> Result<&'a str, ConfigError> {
         self.value.as_str().ok_or_else(|| self.wrong_kind(what))
     }
 
     /// An integer within a range.
+    ///
+    /// # Errors
+    /// When the value is no integer, or one outside the range.
     pub fn integer<T>(&self, range: RangeInclusive<u64>, what: &str) -> Result<T, ConfigError>
     where
         T: TryFrom<u64>,
@@ -140,6 +168,9 @@ impl<'a> Value<'a> {
     }
 
     /// One of several numbers.
+    ///
+    /// # Errors
+    /// When the value is none of them.
     pub fn choice_of_numbers<T>(&self, numbers: &[T], what: &str) -> Result<T, ConfigError>
     where
         T: Copy + PartialEq + TryFrom<u64> + std::fmt::Display,
@@ -151,16 +182,21 @@ impl<'a> Value<'a> {
     }
 
     /// Whether this is an array, for keys that take a single value too.
+    #[must_use]
     pub fn is_array(&self) -> bool {
         self.value.is_array()
     }
 
     /// Whether this is an integer, for keys that take something else too.
+    #[must_use]
     pub fn is_integer(&self) -> bool {
         self.value.is_integer()
     }
 
     /// One of several words.
+    ///
+    /// # Errors
+    /// When the value is none of them.
     pub fn choice<T: Copy>(&self, words: &[(&str, T)]) -> Result<T, ConfigError> {
         let names: Vec<&str> = words.iter().map(|&(name, _)| name).collect();
         let quoted: Vec<String> = names.iter().map(|name| format!("{name:?}")).collect();
@@ -175,7 +211,10 @@ impl<'a> Value<'a> {
         })
     }
 
-    /// The items of an array.
+    /// The items of an array; errors about them name the array's key.
+    ///
+    /// # Errors
+    /// When the value is no array.
     pub fn items(&self) -> Result<Vec<Value<'a>>, ConfigError> {
         let Some(array) = self.value.as_array() else { return Err(self.wrong_kind("an array [...]")) };
         let item = |item: &'a toml::Spanned<DeValue<'a>>| Value {
@@ -188,6 +227,9 @@ impl<'a> Value<'a> {
     }
 
     /// A table, written as a section or inline.
+    ///
+    /// # Errors
+    /// When the value is no table.
     pub fn section(&self) -> Result<Section<'a>, ConfigError> {
         let Some(table) = self.value.as_table() else {
             return Err(self.wrong_kind("a table { key = value, ... }"));

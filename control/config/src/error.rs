@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, and where. Control thread, at the start; no I/O.
+//! What is wrong with a configuration, and where. Read at a daemon's start; no I/O.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -33,13 +33,16 @@ impl fmt::Display for ConfigError {
 
 /// A configuration file's text, to tell octet offsets as lines and columns.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Source<'a> {
+pub struct Source<'a> {
+    /// The file, for errors.
     pub file: &'a Path,
+    /// What is in it.
     pub text: &'a str,
 }
 
 impl Source<'_> {
     /// The error at an offset of the text.
+    #[must_use]
     pub fn error(&self, offset: usize, key: &str, problem: impl Into<String>) -> ConfigError {
         ConfigError {
             file: self.file.to_owned(),
@@ -50,6 +53,7 @@ impl Source<'_> {
     }
 
     /// The line of an offset, from 1.
+    #[must_use]
     pub fn line(&self, offset: usize) -> usize {
         position(self.text, offset).0
     }

@@ -1,0 +1,22 @@
+//! How both daemons read their configuration: TOML, key by key, each error with file, line, column,
+//! key, what is wrong and what would be right. Knows TOML and files, not what a daemon does.
+//!
+//! Where to begin: [`read`] fetches the text, [`Document`] parses it, [`Section`] and [`Value`] give out
+//! what is in it.
+
+mod document;
+mod error;
+pub mod files;
+pub mod psk;
+mod reader;
+pub mod selector;
+#[cfg(test)]
+mod tests;
+mod unique;
+
+pub use document::{Document, read};
+pub use error::{ConfigError, Source};
+pub use psk::PreSharedKey;
+pub use reader::{Section, Value};
+pub use selector::Selector;
+pub use unique::Unique;
