@@ -1,0 +1,21 @@
+//! Phase 1: IKEv1 main mode for initiator and responder (RFC 2409), and what runs over it apart from the
+//! GDOI exchanges: encryption with its chain of IVs, the Informational exchange, dead peer detection.
+//!
+//! [`MainMode`] makes an [`IkeSa`]. Nothing here does I/O or reads a clock. Nothing that is unauthenticated
+//! changes the state of an established phase 1.
+
+mod config;
+mod credentials;
+mod error;
+mod identity;
+mod peer;
+mod prf;
+mod suite;
+
+pub use config::{DEFAULT_LIFETIME, InitiatorConfig, Peers, ResponderConfig, Timing};
+pub use credentials::{CertificateCredentials, Credentials};
+pub use error::{IkeError, Refusal};
+pub use identity::{DistinguishedName, DomainName, Identity, IdentityError, MAX_IDENTITY_LEN};
+pub use peer::{Method, PeerInfo};
+pub use prf::Prf;
+pub use suite::{Cipher, Suite, UnknownSuite};
