@@ -60,7 +60,7 @@ doc:
 
 # What never touches a packet must not need DPDK: pkg-config is made to find none.
 without-dpdk:
-	PKG_CONFIG_LIBDIR=/nonexistent $(CARGO) test --locked -p getvpn-ctl -p getvpn-config -p getvpn-gdoi
+	PKG_CONFIG_LIBDIR=/nonexistent $(CARGO) test --locked -p getvpn-ctl -p getvpn-config -p getvpn-gdoi -p getvpn-ks
 
 # The model checker explores every interleaving of the lock-free parts.
 loom:

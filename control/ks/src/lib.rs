@@ -1,0 +1,2 @@
+//! The key server daemon: authenticates members, owns the groups' policy and keys, and keeps members in
+//! step. Needs no DPDK.
