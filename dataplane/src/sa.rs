@@ -108,9 +108,10 @@ pub struct SaParams {
     pub direction: Direction,
     /// Replay protection when receiving.
     pub replay: ReplayPolicy,
-    /// Sender ID of worker 0; worker n seals with `sid + n`.
+    /// Sender ID of worker 0; worker n seals with `sid + n`, unless [`Sa::with_sender_ids`] says otherwise.
     pub sid: u32,
-    /// Bits of the IV that the sender ID takes: 8, 12 or 16 (RFC 6054 section 3).
+    /// Bits of the IV that the sender ID takes: 8, 12 or 16 (RFC 6054 section 3). Without a counter mode
+    /// also 32: the IV only has to differ between senders then, and nobody reads it.
     pub sid_bits: u8,
     /// The first counter each worker may use; 1 for a new key.
     pub first_counter: u64,
@@ -172,14 +173,25 @@ impl Sa {
     /// # Errors
     /// When the parameters contradict each other or the RFCs; see [`SaError`].
     pub fn new(params: &SaParams, workers: usize) -> Result<Arc<Sa>, SaError> {
+        let sid_of = |worker: usize| params.sid.saturating_add(u32::try_from(worker).unwrap_or(u32::MAX));
+        Self::with_sender_ids(params, &(0..workers).map(sid_of).collect::<Vec<_>>())
+    }
+
+    /// Makes an SA for a data plane with as many workers as there are sender IDs, one for each.
+    ///
+    /// # Errors
+    /// When the parameters contradict each other or the RFCs; see [`SaError`].
+    pub fn with_sender_ids(params: &SaParams, sids: &[u32]) -> Result<Arc<Sa>, SaError> {
+        let workers = sids.len();
         if params.spi < 256 {
             return Err(SaError::ReservedSpi(params.spi));
         }
-        if !matches!(params.sid_bits, 8 | 12 | 16) {
+        if !matches!(params.sid_bits, 8 | 12 | 16)
+            && !(params.sid_bits == 32 && !params.transform.is_counter_mode())
+        {
             return Err(SaError::SenderIdBits(params.sid_bits));
         }
         let cipher = Cipher::new(params.transform, &params.key, &params.integrity_key)?;
-        let sid_of = |worker: usize| params.sid.saturating_add(u32::try_from(worker).unwrap_or(u32::MAX));
         // A receiver without a window cannot mistake a wrapped number for a replay
         // (RFC 4303 section 3.3.3).
         let seq_may_wrap = params.replay == ReplayPolicy::None;
@@ -195,11 +207,11 @@ impl Sa {
             cipher,
             inner: SelectorSet::new(&params.selectors),
             replay: replay(params)?,
-            senders: (0..workers)
-                .map(|worker| {
+            senders: sids
+                .iter()
+                .map(|&sid| {
                     let (first, limit) = (params.first_counter, params.reserved);
-                    Sender::new(sid_of(worker), params.sid_bits, first, limit, seq_may_wrap)
-                        .map(CachePadded::new)
+                    Sender::new(sid, params.sid_bits, first, limit, seq_may_wrap).map(CachePadded::new)
                 })
                 .collect::<Result<_, _>>()?,
             opened: SaCounters::new(workers),

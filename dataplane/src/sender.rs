@@ -33,11 +33,15 @@ pub struct Number {
 /// A sender ID and its counter. One for each worker and SA.
 #[derive(Debug)]
 pub struct Sender {
-    /// The sender ID, shifted to its place.
-    sid_bits_set: u64,
+    /// Bits of the IV that the sender ID takes.
+    sid_bits: u8,
+    /// The sender ID, shifted to its place. Written by the control thread, and only while `next` is at
+    /// its end; read by the worker.
+    sid_bits_set: AtomicU64,
     /// One past the last counter that the format allows.
     end: u64,
-    /// The next counter. Written by the worker, read by the control thread.
+    /// The next counter. Below the end it is the worker's to write, at the end the control thread's: the
+    /// value says whose turn it is, so that neither can undo what the other wrote.
     next: AtomicU64,
     /// One past the last counter reserved. Raised by the control thread, read by the worker.
     limit: AtomicU64,
@@ -58,17 +62,12 @@ impl Sender {
         limit: u64,
         seq_may_wrap: bool,
     ) -> Result<Self, SenderError> {
-        if sid_bits > 32 {
-            return Err(SenderError::SidBits(sid_bits));
-        }
-        if u64::from(sid) >> sid_bits != 0 {
-            return Err(SenderError::Sid { sid, sid_bits });
-        }
         let counter_bits = 64 - u32::from(sid_bits);
         // With no bits for the sender ID the last value of all stays unused, so that `end` fits.
         let counters = 1_u64.checked_shl(counter_bits).unwrap_or(u64::MAX);
         Ok(Self {
-            sid_bits_set: u64::from(sid).checked_shl(counter_bits).unwrap_or(0),
+            sid_bits,
+            sid_bits_set: AtomicU64::new(shifted(sid, sid_bits)?),
             end: if seq_may_wrap { counters } else { counters.min(1 << 32) },
             next: AtomicU64::new(first.max(1)),
             limit: AtomicU64::new(limit),
@@ -81,22 +80,29 @@ impl Sender {
     #[inline]
     pub fn take(&self, wanted: usize) -> Numbers {
         let end = self.end.min(self.limit.load(Ordering::Relaxed));
-        let first = self.next.load(Ordering::Relaxed);
+        // Acquire: with a counter that was set back comes the sender ID that it counts for.
+        let first = self.next.load(Ordering::Acquire);
         let past = first.saturating_add(wanted as u64).min(end).max(first);
+        let sid_bits_set = self.sid_bits_set.load(Ordering::Relaxed);
+        if past == first {
+            // Nothing to write, and the control thread may be writing.
+            return Numbers { sid_bits_set, next: first, past };
+        }
         if cfg!(debug_assertions) {
-            let replaced = self.next.swap(past, Ordering::Relaxed);
+            let replaced = self.next.swap(past, Ordering::Release);
             assert_eq!(replaced, first, "a sender is used by two threads");
         } else {
             // No locked instruction: a single writer needs none, and it would cost 10 ns.
-            self.next.store(past, Ordering::Relaxed);
+            // Release: who sees the end has a sender ID that is read no more.
+            self.next.store(past, Ordering::Release);
         }
-        Numbers { sid_bits_set: self.sid_bits_set, next: first, past }
+        Numbers { sid_bits_set, next: first, past }
     }
 
     /// The next counter that would be handed out; all below it may have been used.
     #[must_use]
     pub fn next_counter(&self) -> u64 {
-        self.next.load(Ordering::Relaxed)
+        self.next.load(Ordering::Acquire)
     }
 
     /// How many numbers are left before the counter or the sequence number would wrap, whatever was
@@ -106,10 +112,45 @@ impl Sender {
         self.end.saturating_sub(self.next_counter())
     }
 
+    /// Goes on from counter 1 with another sender ID, after all numbers of the one before have been
+    /// handed out; false, and nothing changes, while there are numbers left. Called by the control
+    /// thread, with a sender ID that nobody has used under this key.
+    ///
+    /// # Errors
+    /// The sender ID does not fit.
+    pub fn renew(&self, sid: u32) -> Result<bool, SenderError> {
+        let sid_bits_set = shifted(sid, self.sid_bits)?;
+        if self.remaining() > 0 {
+            return Ok(false);
+        }
+        self.sid_bits_set.store(sid_bits_set, Ordering::Relaxed);
+        self.next.store(1, Ordering::Release);
+        Ok(true)
+    }
+
+    /// The sender ID.
+    #[must_use]
+    pub fn sid(&self) -> u32 {
+        let shifted = self.sid_bits_set.load(Ordering::Relaxed);
+        let sid = shifted.checked_shr(64 - u32::from(self.sid_bits)).unwrap_or(0);
+        u32::try_from(sid).unwrap_or(u32::MAX)
+    }
+
     /// Raises the limit to `limit`, after that reservation has become durable. Never lowers it.
     pub fn reserve(&self, limit: u64) {
         self.limit.fetch_max(limit, Ordering::Relaxed);
     }
+}
+
+/// A sender ID in its place at the top of the IV.
+fn shifted(sid: u32, sid_bits: u8) -> Result<u64, SenderError> {
+    if sid_bits > 32 {
+        return Err(SenderError::SidBits(sid_bits));
+    }
+    if u64::from(sid) >> sid_bits != 0 {
+        return Err(SenderError::Sid { sid, sid_bits });
+    }
+    Ok(u64::from(sid).checked_shl(64 - u32::from(sid_bits)).unwrap_or(0))
 }
 
 /// Numbers taken from a [`Sender`], each to be used once.
@@ -200,6 +241,18 @@ mod tests {
     }
 
     #[test]
+    fn a_sender_that_has_come_to_its_end_goes_on_with_another_sender_id() {
+        let sender = Sender::new(1, 16, (1 << 32) - 2, UNLIMITED, false).unwrap();
+        assert_eq!(sender.renew(2), Ok(false), "there are numbers left");
+        assert_eq!(sender.take(32).len(), 2);
+        assert_eq!(sender.renew(0x1_0000), Err(SenderError::Sid { sid: 0x1_0000, sid_bits: 16 }));
+        assert_eq!(sender.take(1).len(), 0);
+        assert_eq!(sender.renew(2), Ok(true));
+        assert_eq!(sender.take(1).next(), Some(Number { iv: 0x0002_0000_0000_0001, seq: 1 }));
+        assert_eq!((sender.sid(), sender.renew(3)), (2, Ok(false)));
+    }
+
+    #[test]
     fn a_sender_id_that_does_not_fit_is_refused() {
         assert_eq!(Sender::new(0, 33, 1, 9, true).unwrap_err(), SenderError::SidBits(33));
         let too_wide = SenderError::Sid { sid: 256, sid_bits: 8 };
@@ -232,5 +285,41 @@ mod tests {
                 }
             }
         }
+    }
+}
+
+#[cfg(all(test, loom))]
+mod loom_tests {
+    use super::Sender;
+    use loom::sync::{Arc, Mutex};
+    use loom::thread;
+    use std::collections::HashSet;
+
+    /// The worker takes while the control thread renews: no IV comes twice, and none is lost.
+    #[test]
+    fn loom_a_renewal_beside_the_worker_repeats_no_iv() {
+        loom::model(|| {
+            let sender = Arc::new(Sender::new(1, 16, (1 << 32) - 1, u64::MAX, false).unwrap());
+            let taken = Arc::new(Mutex::new(Vec::new()));
+            let worker = {
+                let (sender, taken) = (Arc::clone(&sender), Arc::clone(&taken));
+                thread::spawn(move || {
+                    for _ in 0..3 {
+                        let numbers = sender.take(1);
+                        taken.lock().unwrap().extend(numbers);
+                    }
+                })
+            };
+            let renewed = sender.renew(2).unwrap();
+            worker.join().unwrap();
+            let taken = taken.lock().unwrap();
+            let ivs: HashSet<u64> = taken.iter().map(|number| number.iv).collect();
+            assert_eq!(ivs.len(), taken.len(), "an IV came twice");
+            assert!(taken.iter().all(|number| match number.iv >> 48 {
+                1 => number.seq == u32::MAX,
+                sid => sid == 2 && number.seq < 4,
+            }));
+            assert!(renewed || taken.len() == 1);
+        });
     }
 }
