@@ -186,10 +186,10 @@ impl Sa {
         if params.spi < 256 {
             return Err(SaError::ReservedSpi(params.spi));
         }
-        if !matches!(params.sid_bits, 8 | 12 | 16)
-            && !(params.sid_bits == 32 && !params.transform.is_counter_mode())
-        {
-            return Err(SaError::SenderIdBits(params.sid_bits));
+        match params.sid_bits {
+            8 | 12 | 16 => {}
+            32 if !params.transform.is_counter_mode() => {}
+            bits => return Err(SaError::SenderIdBits(bits)),
         }
         let cipher = Cipher::new(params.transform, &params.key, &params.integrity_key)?;
         // A receiver without a window cannot mistake a wrapped number for a replay

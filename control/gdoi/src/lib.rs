@@ -1,7 +1,9 @@
 //! The protocol library: ISAKMP, IKEv1 phase 1 and GDOI, for group members and key servers. It does no
 //! I/O, reads no clock and holds no global randomness: time and randomness are arguments.
 //!
-//! Where to begin: [`wire`] is what stands in a datagram, [`crypto`] what makes and checks it.
+//! Where to begin: [`group`] is what it is all about, [`wire`] what stands in a datagram, [`crypto`] what
+//! makes and checks it.
 
 pub mod crypto;
+pub mod group;
 pub mod wire;
