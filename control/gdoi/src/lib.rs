@@ -2,8 +2,9 @@
 //! I/O, reads no clock and holds no global randomness: time and randomness are arguments.
 //!
 //! Where to begin: [`group`] is what it is all about, [`wire`] what stands in a datagram, [`crypto`] what
-//! makes and checks it.
+//! makes and checks it, [`ike`] is phase 1, which all else runs over.
 
 pub mod crypto;
 pub mod group;
+pub mod ike;
 pub mod wire;

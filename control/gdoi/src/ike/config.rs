@@ -1,7 +1,8 @@
 //! What a side of phase 1 is told: which suites, who it is, whom it expects, how patient it is.
 
-use super::{CertificateCredentials, Credentials, Identity, PeerInfo, Suite};
+use super::{CertificateCredentials, Credentials, Identity, PeerInfo, PeerTag, Suite};
 use crate::crypto::Secret;
+use crate::crypto::x509::PeerCertificate;
 use crate::wire::Doi;
 use std::fmt;
 use std::net::IpAddr;
@@ -24,8 +25,8 @@ pub struct InitiatorConfig {
     pub identity: Identity,
     /// How it proves that.
     pub credentials: Credentials,
-    /// Who the peer must be; with a pre-shared key `None` takes any identity. With certificates `None`
-    /// means the address that the messages go to.
+    /// Who the peer must be: the identity that it gives, or one that its certificate has. With a pre-shared
+    /// key `None` takes any identity; with certificates it means the address that the messages go to.
     pub peer_identity: Option<Identity>,
     /// Whether it tells the peer to forget earlier phase 1s with it (INITIAL-CONTACT), as after a restart.
     pub initial_contact: bool,
@@ -68,9 +69,10 @@ pub trait Peers: Send + Sync {
     /// when the key is needed (RFC 2409 section 5.4). `None` refuses pre-shared keys from there.
     fn pre_shared_key(&self, address: IpAddr) -> Option<Secret>;
 
-    /// Whether this peer, whose identity is proven, may have a phase 1. With a pre-shared key only who
-    /// holds the key is proven; which identity its holder may use is for this function to say.
-    fn admits(&self, peer: &PeerInfo) -> bool;
+    /// Whether this peer may have a phase 1, and what to call it. With a certificate its identity is one
+    /// that the certificate proves. With a pre-shared key only that it holds the key is proven; which
+    /// identity its holder may use is for this function to say. `None` refuses it.
+    fn admit(&self, peer: &PeerInfo, certificate: Option<&PeerCertificate>) -> Option<PeerTag>;
 }
 
 /// When messages are sent again and when a phase 1 that does not get on is given up.

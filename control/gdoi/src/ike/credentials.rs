@@ -1,9 +1,11 @@
 //! What proves who we are in phase 1, and what the proofs of others are checked against.
 
-use crate::crypto::x509::TrustStore;
+use super::Method;
+use crate::crypto::x509::{Certificate, CertificateError, TrustStore};
 use crate::crypto::{Secret, SigningKey};
 use std::fmt;
 use std::sync::Arc;
+use thiserror::Error;
 
 /// What one side authenticates itself with and checks the other side by: both sides use the same method
 /// (RFC 2409 section 5).
@@ -15,18 +17,85 @@ pub enum Credentials {
     Certificate(Arc<CertificateCredentials>),
 }
 
+impl Credentials {
+    /// The method that they are for.
+    #[must_use]
+    pub fn method(&self) -> Method {
+        match self {
+            Self::Psk(_) => Method::PreSharedKey,
+            Self::Certificate(credentials) => credentials.method(),
+        }
+    }
+}
+
 /// A private key with its certificate, and whom we trust to certify the peer's.
 pub struct CertificateCredentials {
-    /// Our certificate, then those that lead to what the peer trusts; DER each.
-    pub chain: Vec<Vec<u8>>,
-    /// The private key of the first of them.
-    pub key: SigningKey,
-    /// The peer's certificate must lead to one of these.
-    pub trust: Arc<TrustStore>,
+    chain: Vec<Vec<u8>>,
+    key: SigningKey,
+    trust: Arc<TrustStore>,
+}
+
+/// Why a key and a certificate are no credentials.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum CredentialsError {
+    /// The certificate is missing or cannot be read.
+    #[error("{0}")]
+    Certificate(#[from] CertificateError),
+    /// They do not belong together.
+    #[error("the private key is not the one of the certificate (of {0})")]
+    OtherKey(String),
+}
+
+impl CertificateCredentials {
+    /// `chain` is our certificate, then those that lead to what the peer trusts, DER each; `key` belongs to
+    /// the first; the peer's certificate must lead to one of `trust`.
+    ///
+    /// # Errors
+    /// There is no certificate, it cannot be read, or it is of another key.
+    pub fn new(
+        chain: Vec<Vec<u8>>,
+        key: SigningKey,
+        trust: Arc<TrustStore>,
+    ) -> Result<Self, CredentialsError> {
+        let own = chain.first().ok_or(CertificateError::NoCertificate)?;
+        let own = Certificate::from_der(own)?;
+        if own.public_key() != key.verifying_key() {
+            return Err(CredentialsError::OtherKey(own.subject()));
+        }
+        Ok(Self { chain, key, trust })
+    }
+
+    /// The method that the key signs for.
+    #[must_use]
+    pub fn method(&self) -> Method {
+        Method::of_key(self.key.kind())
+    }
+
+    /// Our certificate first, DER each.
+    #[must_use]
+    pub fn chain(&self) -> &[Vec<u8>] {
+        &self.chain
+    }
+
+    /// Our private key.
+    #[must_use]
+    pub fn key(&self) -> &SigningKey {
+        &self.key
+    }
+
+    /// Whom we trust.
+    #[must_use]
+    pub fn trust(&self) -> &TrustStore {
+        &self.trust
+    }
 }
 
 impl fmt::Debug for CertificateCredentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CertificateCredentials").field("chain", &self.chain.len()).finish_non_exhaustive()
+        f.debug_struct("CertificateCredentials")
+            .field("chain", &self.chain.len())
+            .field("key", &self.key)
+            .field("trust", &self.trust)
+            .finish()
     }
 }

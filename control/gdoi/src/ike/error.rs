@@ -1,6 +1,6 @@
 //! Why a message or a whole phase 1 is refused. The caller counts by [`Refusal`] and logs the text.
 
-use super::{DistinguishedName, Identity, Method};
+use super::{Identity, Method};
 use crate::crypto::x509::CertificateError;
 use crate::crypto::{DhError, SignatureError};
 use crate::wire::{ExchangeType, NotifyType, PayloadType, WireError};
@@ -54,9 +54,6 @@ pub enum IkeError {
     /// The responder chose what was not offered.
     #[error("the responder chose what was not offered: {0}")]
     BadChoice(&'static str),
-    /// The nonce is not between 8 and 256 octets (RFC 2409 section 5).
-    #[error("a nonce of {0} octets; 8 to 256 are allowed")]
-    Nonce(usize),
     /// The public value is not one of the group.
     #[error("key exchange: {0}")]
     KeyExchange(#[from] DhError),
@@ -67,7 +64,9 @@ pub enum IkeError {
     #[error("message {0} does not decrypt")]
     Undecryptable(u8),
     /// The HASH is wrong.
-    #[error("authentication failed: the peer's HASH is wrong; the pre-shared keys differ, or a message was altered")]
+    #[error(
+        "authentication failed: the peer's HASH is wrong; the pre-shared keys differ, or a message was altered"
+    )]
     Hash,
     /// The ID payload names no peer.
     #[error("the peer's identity: {0}")]
@@ -98,12 +97,12 @@ pub enum IkeError {
         why: CertificateError,
     },
     /// The certificate is somebody else's.
-    #[error("authentication failed: the certificate (of {}) does not name {identity}", .subject.as_ref().map_or_else(|| "an empty subject".to_owned(), ToString::to_string))]
+    #[error("authentication failed: the certificate (of {subject}) does not name {identity}")]
     CertificateName {
-        /// Who the peer says it is.
+        /// Who the peer says it is, or who is configured.
         identity: Identity,
         /// Whom the certificate is for.
-        subject: Option<DistinguishedName>,
+        subject: String,
     },
     /// The certificate's key is not of the kind that the method needs.
     #[error("authentication failed: the certificate of {identity} has no key for {method}")]
@@ -238,7 +237,6 @@ impl IkeError {
             Self::Malformed(_)
             | Self::Missing { .. }
             | Self::Repeated { .. }
-            | Self::Nonce(_)
             | Self::TooManyCertificates(_)
             | Self::Length(_) => Refusal::Malformed,
             Self::Cookies => Refusal::UnknownCookies,
@@ -272,7 +270,9 @@ impl IkeError {
             Self::NoProposalChosen { .. } | Self::NoCredentials(_) => Some(NotifyType::NoProposalChosen),
             Self::Exchange(_) => Some(NotifyType::UnsupportedExchangeType),
             Self::PreSharedKey(_) | Self::Hash => Some(NotifyType::AuthenticationFailed),
-            Self::Identity(_) | Self::WrongPeer { .. } | Self::NotAdmitted(_) => Some(NotifyType::InvalidIdInformation),
+            Self::Identity(_) | Self::WrongPeer { .. } | Self::NotAdmitted(_) => {
+                Some(NotifyType::InvalidIdInformation)
+            }
             Self::NoCertificate(_)
             | Self::Certificate { .. }
             | Self::CertificateName { .. }

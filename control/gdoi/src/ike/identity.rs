@@ -76,11 +76,13 @@ impl Identity {
         }
         match id_type {
             IdType::Ipv4Addr => {
-                let octets: [u8; 4] = data.try_into().map_err(|_| IdentityError::AddressLength(data.len()))?;
+                let octets: [u8; 4] =
+                    data.try_into().map_err(|_| IdentityError::AddressLength(data.len()))?;
                 Ok(Self::Address(octets.into()))
             }
             IdType::Ipv6Addr => {
-                let octets: [u8; 16] = data.try_into().map_err(|_| IdentityError::AddressLength(data.len()))?;
+                let octets: [u8; 16] =
+                    data.try_into().map_err(|_| IdentityError::AddressLength(data.len()))?;
                 Ok(Self::Address(octets.into()))
             }
             IdType::Fqdn => DomainName::new(data).map(Self::Fqdn),

@@ -13,9 +13,9 @@ mod prf;
 mod suite;
 
 pub use config::{DEFAULT_LIFETIME, InitiatorConfig, Peers, ResponderConfig, Timing};
-pub use credentials::{CertificateCredentials, Credentials};
+pub use credentials::{CertificateCredentials, Credentials, CredentialsError};
 pub use error::{IkeError, Refusal};
 pub use identity::{DistinguishedName, DomainName, Identity, IdentityError, MAX_IDENTITY_LEN};
-pub use peer::{Method, PeerInfo};
+pub use peer::{Method, PeerInfo, PeerTag};
 pub use prf::Prf;
 pub use suite::{Cipher, Suite, UnknownSuite};

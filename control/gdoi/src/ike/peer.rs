@@ -1,6 +1,6 @@
 //! Who is at the other end of a phase 1, and how that was proven.
 
-use super::{DistinguishedName, Identity};
+use super::Identity;
 use crate::crypto::{KeyKind, SignatureScheme};
 use crate::wire::AuthMethod;
 use std::fmt;
@@ -64,6 +64,11 @@ impl fmt::Display for Method {
     }
 }
 
+/// What a responder's owner calls a peer that it admits, such as the number of its entry in the
+/// configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PeerTag(pub u64);
+
 /// An authenticated peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerInfo {
@@ -73,10 +78,10 @@ pub struct PeerInfo {
     pub identity: Identity,
     /// How.
     pub method: Method,
-    /// Its certificate's subject; `None` with a pre-shared key, or if the subject is empty.
-    pub subject: Option<DistinguishedName>,
-    /// Its certificate's other names (subjectAltName): domain names, addresses, mail addresses.
-    pub alternative_names: Vec<Identity>,
+    /// Its certificate's subject as RFC 4514 writes names; `None` with a pre-shared key.
+    pub subject: Option<String>,
+    /// What [`Peers::admit`](super::Peers::admit) said to it; `None` for a responder.
+    pub tag: Option<PeerTag>,
     /// Whether it announced itself as one of this project's.
     pub is_getvpn: bool,
     /// Whether it answers DPD (RFC 3706).

@@ -151,7 +151,14 @@ mod tests {
 
     #[test]
     fn what_names_no_suite_is_refused_with_the_words_that_do() {
-        for text in ["", "aes256", "aes256-sha256", "aes256-sha256-ecp256-x", "3des-md5-modp768", "AES256-sha1-ecp256"] {
+        for text in [
+            "",
+            "aes256",
+            "aes256-sha256",
+            "aes256-sha256-ecp256-x",
+            "3des-md5-modp768",
+            "AES256-sha1-ecp256",
+        ] {
             let error = text.parse::<Suite>().unwrap_err();
             assert!(error.to_string().contains("aes128"), "{error}");
         }
