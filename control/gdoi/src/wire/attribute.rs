@@ -69,7 +69,7 @@ impl<C, V> Default for Attributes<C, V> {
 impl<C, V> Attributes<C, V>
 where
     C: Copy + PartialEq + From<u16> + Into<u16>,
-    V: AsRef<[u8]> + From<Vec<u8>>,
+    V: AsRef<[u8]> + for<'a> From<&'a [u8]>,
 {
     /// No attribute yet.
     #[must_use]
@@ -87,7 +87,7 @@ where
     /// Adds a variable attribute of four octets, such as a life duration.
     #[must_use]
     pub fn with_u32(self, class: C, value: u32) -> Self {
-        self.with_octets(class, value.to_be_bytes().to_vec())
+        self.with_octets(class, value.to_be_bytes().as_slice())
     }
 
     /// Adds a variable attribute.
@@ -148,7 +148,7 @@ where
             let kind = reader.u16()?;
             let number = reader.u16()?;
             let value = if kind & AF == 0 {
-                AttributeValue::Variable(reader.take(number.into())?.to_vec().into())
+                AttributeValue::Variable(reader.take(number.into())?.into())
             } else {
                 AttributeValue::Basic(number)
             };

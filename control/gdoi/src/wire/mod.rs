@@ -19,6 +19,8 @@ mod payload;
 mod policy;
 mod proposal;
 mod tek;
+#[cfg(test)]
+mod tests;
 
 pub use attribute::{Attribute, AttributeValue, Attributes, KeyOctets};
 pub use certificate::{Certificate, CertificateRequest};
