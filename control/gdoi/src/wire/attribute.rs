@@ -1,10 +1,5 @@
 //! Data attributes (RFC 2408 section 3.3), in the order in which they came.
 
-use std::fmt;
-
-use subtle::ConstantTimeEq as _;
-use zeroize::Zeroizing;
-
 use super::codec::{Reader, Reason, WireError, Writer};
 
 /// The most attributes read in one list. The longest that any RFC describes has sixteen.
@@ -13,7 +8,8 @@ const MAX_ATTRIBUTES: usize = 64;
 /// The AF bit: set in a basic attribute (TV), clear in a variable one (TLV).
 const AF: u16 = 0x8000;
 
-/// A list of attributes of class `C`. The octets of variable ones are `V`.
+/// A list of attributes of class `C`. The octets of variable ones are `V`:
+/// [`Secret`](crate::crypto::Secret) where they are keys.
 ///
 /// ```text
 ///  0                   1                   2                   3
@@ -176,49 +172,5 @@ where
                 }
             }
         }
-    }
-}
-
-/// Octets of a key: zeroised when dropped, not shown by Debug, compared in constant time.
-#[derive(Clone, Default)]
-pub struct KeyOctets(Zeroizing<Vec<u8>>);
-
-impl KeyOctets {
-    /// The key.
-    #[must_use]
-    pub fn expose(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl From<Vec<u8>> for KeyOctets {
-    fn from(octets: Vec<u8>) -> Self {
-        Self(Zeroizing::new(octets))
-    }
-}
-
-impl From<&[u8]> for KeyOctets {
-    fn from(octets: &[u8]) -> Self {
-        Self(Zeroizing::new(octets.to_vec()))
-    }
-}
-
-impl AsRef<[u8]> for KeyOctets {
-    fn as_ref(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl PartialEq for KeyOctets {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.ct_eq(&other.0).into()
-    }
-}
-
-impl Eq for KeyOctets {}
-
-impl fmt::Debug for KeyOctets {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "KeyOctets({} octets)", self.0.len())
     }
 }

@@ -2,10 +2,11 @@
 //! shown by Debug.
 
 use super::Compat;
-use super::attribute::{AttributeValue, Attributes, KeyOctets};
+use super::attribute::{AttributeValue, Attributes};
 use super::codec::{Reader, Reason, WireError, Writer};
 use super::cookie::Spi;
 use super::number::{KdType, KekKeyAttribute, LkhKeyAttribute, SidAttribute, TekKeyAttribute};
+use crate::crypto::Secret;
 
 /// The most key packets read in one payload. A datagram has room for fewer TEKs than this.
 const MAX_KEY_PACKETS: usize = 2048;
@@ -58,7 +59,7 @@ pub struct Keys<C> {
     /// The SA that the keys are for.
     pub spi: Spi,
     /// The keys.
-    pub attributes: Attributes<C, KeyOctets>,
+    pub attributes: Attributes<C, Secret>,
 }
 
 impl KeyDownload {
@@ -165,15 +166,15 @@ impl KeyPacket {
 /// Turns SID values round for the reference implementation, which has them in little-endian order. Its
 /// own inverse.
 fn ordered(
-    mut attributes: Attributes<SidAttribute, KeyOctets>,
+    mut attributes: Attributes<SidAttribute, Secret>,
     compat: Compat,
-) -> Attributes<SidAttribute, KeyOctets> {
+) -> Attributes<SidAttribute, Secret> {
     if compat == Compat::Reference {
         for attribute in &mut attributes.0 {
             if let (SidAttribute::SidValue, AttributeValue::Variable(octets)) =
                 (attribute.class, &mut attribute.value)
             {
-                *octets = octets.expose().iter().rev().copied().collect::<Vec<u8>>().into();
+                *octets = Secret::new(octets.iter().rev().copied().collect());
             }
         }
     }

@@ -22,7 +22,7 @@ mod tek;
 #[cfg(test)]
 mod tests;
 
-pub use attribute::{Attribute, AttributeValue, Attributes, KeyOctets};
+pub use attribute::{Attribute, AttributeValue, Attributes};
 pub use certificate::{Certificate, CertificateRequest};
 pub use codec::{Reader, Reason, WireError, Writer};
 pub use cookie::{Cookie, CookiePair, Spi};

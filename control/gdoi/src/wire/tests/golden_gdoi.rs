@@ -279,7 +279,7 @@ fn debug_of_a_kd_shows_no_key() {
     let key = "5d820b080f7afb868dd031356949df7b";
     let packet = KeyPacket::Kek(keys(kek_spi().into(), &[(KekKeyAttribute::AlgorithmKey, key)]));
     let shown = format!("{packet:?}");
-    assert!(shown.contains("KeyOctets(16 octets)"), "{shown}");
+    assert!(shown.contains("Secret(16 octets)"), "{shown}");
     for way in ["5d, 82", "5d82", "93, 130", "0x5d"] {
         assert!(!shown.contains(way), "{shown}");
     }
