@@ -94,3 +94,6 @@ fn whole_blocks(text: &mut [u8]) -> Result<&mut [[u8; AES_BLOCK_LEN]], CipherErr
         _ => Err(CipherError::NotWholeBlocks(len)),
     }
 }
+
+#[cfg(test)]
+mod tests;

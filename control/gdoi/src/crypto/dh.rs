@@ -197,3 +197,6 @@ impl fmt::Debug for DhPrivate {
         write!(f, "DhPrivate({})", self.group)
     }
 }
+
+#[cfg(test)]
+mod tests;

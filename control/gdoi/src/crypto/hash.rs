@@ -88,3 +88,6 @@ fn prf<M: Mac + KeyInit>(key: &[u8], parts: &[&[u8]]) -> Secret {
     }
     Secret::new(state.finalize().into_bytes().to_vec())
 }
+
+#[cfg(test)]
+mod tests;

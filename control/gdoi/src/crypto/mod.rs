@@ -7,6 +7,8 @@ mod hash;
 mod random;
 mod secret;
 mod signature;
+#[cfg(test)]
+mod testing;
 pub mod x509;
 
 pub use cipher::{AES_BLOCK_LEN, AesCbc, CipherError};
