@@ -1,2 +1,4 @@
 //! The key server daemon: authenticates members, owns the groups' policy and keys, and keeps members in
 //! step. Needs no DPDK.
+
+pub mod core;
