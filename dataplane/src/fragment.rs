@@ -1,5 +1,6 @@
 //! Packets that exceed the MTU are split: before encryption where that may be, so that every piece is a
-//! whole ESP packet, or else behind it (RFC 4303 section 3.3.4). Owned by one worker.
+//! whole ESP packet, or else behind it (RFC 4303 section 3.3.4); and datagrams that came in fragments go
+//! on in fragments. Owned by one worker.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -31,14 +32,16 @@ impl Fragmenter {
         Fragmenter { identification: RandomState::new().hash_one(0) as u32 }
     }
 
-    /// Splits a sealed packet that stands for `frames` received ones, and hands the pieces to the WAN.
-    pub(crate) fn after_sealing(
+    /// Sends a packet that stands for `frames` received ones, in pieces of at most `mtu` octets.
+    #[cold]
+    pub(crate) fn send(
         &mut self,
         mbuf: Mbuf,
+        outgoing: Outgoing,
         frames: u16,
         mtu: usize,
         cx: &mut Context<'_>,
-        wan: &mut Egress,
+        egress: &mut Egress,
     ) {
         let pieces = match parse(mbuf.data()) {
             Parsed::Ip(headers) => self.split(mbuf, &headers, mtu, cx),
@@ -47,12 +50,33 @@ impl Fragmenter {
         match pieces {
             Err((mbuf, reason)) => cx.drop_frames(mbuf, reason, frames),
             Ok(pieces) => {
-                let mut standing = (Outgoing::Encrypted, frames);
+                let mut standing = (outgoing, frames);
                 for piece in pieces {
                     let (outgoing, frames) = std::mem::replace(&mut standing, (Outgoing::Fragment, 0));
-                    wan.push(piece, outgoing, frames, cx);
+                    egress.push(piece, outgoing, frames, cx);
                 }
             }
+        }
+    }
+
+    /// Sends a datagram that was put together from `frames` fragments: whole if `mtu` allows it, or else in
+    /// fragments, as it came. DF on a fragment was no wish to keep the datagram whole, so it is taken off.
+    #[cold]
+    pub(crate) fn send_reassembled(
+        &mut self,
+        mut mbuf: Mbuf,
+        outgoing: Outgoing,
+        frames: u16,
+        mtu: usize,
+        cx: &mut Context<'_>,
+        egress: &mut Egress,
+    ) {
+        match parse(mbuf.data()) {
+            Parsed::Ip(headers) if headers.total_len as usize > mtu => {
+                headers.clear_dont_fragment(mbuf.data_mut());
+                self.send(mbuf, outgoing, frames, mtu, cx, egress);
+            }
+            _ => egress.push(mbuf, outgoing, frames, cx),
         }
     }
 
@@ -101,8 +125,10 @@ impl Fragmenter {
             Version::V4 => fragment_ipv4(packet, mtu, cx.pool, pieces),
             Version::V6 => {
                 self.identification = self.identification.wrapping_add(1);
-                let at = usize::from(headers.ip_len);
-                let next_at = usize::from(headers.protocol_at - headers.l2_len);
+                // Behind what every fragment must have, in front of final destination options, which are
+                // part of the datagram (RFC 8200 section 4.5): where ESP goes too.
+                let at = usize::from(headers.transport_insert_at - headers.l2_len);
+                let next_at = usize::from(headers.transport_next_at - headers.l2_len);
                 fragment_ipv6(packet, at, next_at, self.identification, mtu, cx.pool, pieces)
             }
         }

@@ -8,12 +8,13 @@ use dpdk::{BURST, Burst, Mbuf};
 
 use crate::context::{Context, Lane};
 use crate::egress::{Egress, Outgoing};
+use crate::fragment::Fragmenter;
 use crate::packet::{Fragment, Headers, Parsed, esp, parse, protocol};
 use crate::policy::{Action, Enforce, WithoutSa};
 use crate::punt::Punted;
 use crate::reassembly::Fragments;
 use crate::replay::Replay;
-use crate::sa::Sa;
+use crate::sa::{Mode, Sa};
 use crate::snapshot::TableEntry;
 use crate::spi_table::SpiTable;
 use crate::transform::{OpenJob, open_burst};
@@ -23,17 +24,20 @@ use crate::verdict::DropReason;
 /// The inbound pipeline of one receive queue.
 #[derive(Debug)]
 pub struct Inbound {
+    /// The LAN's MTU, in octets from the IP header on.
+    mtu: usize,
     fragments: Fragments,
+    fragmenter: Fragmenter,
 }
 
 /// A packet is on its way under an SA, or has a reason why not.
 type Fate<'s> = Result<&'s Sa, DropReason>;
 
 impl Inbound {
-    /// A pipeline that holds at most the fragments which `fragments` bounds.
+    /// A pipeline to a LAN of `mtu` octets that holds at most the fragments which `fragments` bounds.
     #[must_use]
-    pub fn new(fragments: Fragments) -> Self {
-        Inbound { fragments }
+    pub fn new(mtu: u16, fragments: Fragments, fragmenter: Fragmenter) -> Self {
+        Inbound { mtu: usize::from(mtu), fragments, fragmenter }
     }
 
     /// Takes a burst from the WAN to its verdicts.
@@ -47,7 +51,7 @@ impl Inbound {
             admit_clear(&mut clear, cx, lan);
         }
         if !secured.is_empty() {
-            open(&mut secured, cx, lan);
+            self.open(&mut secured, cx, lan);
         }
     }
 
@@ -86,6 +90,63 @@ impl Inbound {
             secured.push(whole.mbuf, whole.headers, whole.frames);
         }
     }
+
+    #[inline(never)]
+    fn open(&mut self, lane: &mut Lane, cx: &mut Context<'_>, lan: &mut Egress) {
+        let table = &cx.snapshot.sas;
+        let mut fates = ArrayVec::<Fate<'_>, BURST>::new();
+        for (mbuf, headers) in lane.iter() {
+            fates.push(admit(esp_of(mbuf, headers), table, cx.worker));
+        }
+        decipher(lane, &mut fates, cx.worker);
+        commit(lane, &mut fates, cx.worker);
+        let mut strangers = Lane::new();
+        for ((mut mbuf, headers, frames), fate) in lane.drain().zip(&fates) {
+            let taken_out = fate.and_then(|sa| Ok((sa.mode(), take_out(&mut mbuf, headers, sa, cx.worker)?)));
+            match taken_out {
+                // Its sender put it together to seal it (RFC 4303 section 3.1.1).
+                Ok((Mode::Transport, octets)) if frames > 1 && octets > self.mtu => {
+                    self.fragmenter.send_reassembled(mbuf, Outgoing::Decrypted, frames, self.mtu, cx, lan);
+                }
+                Ok(_) => lan.push(mbuf, Outgoing::Decrypted, frames, cx),
+                Err(DropReason::UnknownSpi) => strangers.push(mbuf, *headers, frames),
+                Err(reason) => cx.drop_frames(mbuf, reason, frames),
+            }
+        }
+        if !strangers.is_empty() {
+            self.turn_away(&mut strangers, cx, lan);
+        }
+    }
+
+    /// Packets with an SPI that no SA has: told to the control thread, which may ask the key server for it.
+    /// A local rule may exempt ESP that is not the group's, such as a host's own tunnel.
+    #[inline(never)]
+    fn turn_away(&mut self, lane: &mut Lane, cx: &mut Context<'_>, lan: &mut Egress) {
+        let policy = &cx.snapshot.policy;
+        let mut rules = [0; BURST];
+        if policy.has_exemptions() {
+            policy.classify(lane.subjects(), &mut rules);
+        }
+        for ((mbuf, headers, frames), rule) in lane.drain().zip(&rules) {
+            if policy.exempts(*rule) {
+                match frames {
+                    1 => lan.bypass(mbuf, frames, cx),
+                    _ => {
+                        self.fragmenter.send_reassembled(mbuf, Outgoing::Bypassed, frames, self.mtu, cx, lan)
+                    }
+                }
+                continue;
+            }
+            let spi = esp::header(esp_of(&mbuf, headers)).map_or(0, |(spi, _)| spi);
+            let addresses = || (headers.source(mbuf.data()), headers.destination(mbuf.data()));
+            match cx.punts.unknown_spi(spi, cx.link, cx.now, addresses) {
+                Punted::Sent => cx.tally.punts += 1,
+                Punted::Suppressed => cx.tally.punts_suppressed += 1,
+                Punted::Lost => cx.tally.punts_lost += 1,
+            }
+            cx.drop_frames(mbuf, DropReason::UnknownSpi, frames);
+        }
+    }
 }
 
 /// Cleartext passes unless policy says that it must have been encrypted.
@@ -107,28 +168,6 @@ fn admit_clear(lane: &mut Lane, cx: &mut Context<'_>, lan: &mut Egress) {
                 }
             }
         }
-    }
-}
-
-#[inline(never)]
-fn open(lane: &mut Lane, cx: &mut Context<'_>, lan: &mut Egress) {
-    let table = &cx.snapshot.sas;
-    let mut fates = ArrayVec::<Fate<'_>, BURST>::new();
-    for (mbuf, headers) in lane.iter() {
-        fates.push(admit(esp_of(mbuf, headers), table, cx.worker));
-    }
-    decipher(lane, &mut fates, cx.worker);
-    commit(lane, &mut fates, cx.worker);
-    let mut strangers = Lane::new();
-    for ((mut mbuf, headers, frames), fate) in lane.drain().zip(&fates) {
-        match fate.and_then(|sa| take_out(&mut mbuf, headers, sa, cx.worker)) {
-            Ok(()) => lan.push(mbuf, Outgoing::Decrypted, frames, cx),
-            Err(DropReason::UnknownSpi) => strangers.push(mbuf, *headers, frames),
-            Err(reason) => cx.drop_frames(mbuf, reason, frames),
-        }
-    }
-    if !strangers.is_empty() {
-        turn_away(&mut strangers, cx, lan);
     }
 }
 
@@ -206,31 +245,6 @@ fn same_sa(a: &Fate<'_>, b: &Fate<'_>) -> bool {
     matches!((a, b), (Ok(a), Ok(b)) if ptr::eq(*a, *b))
 }
 
-/// Packets with an SPI that no SA has: told to the control thread, which may ask the key server for it.
-/// A local rule may exempt ESP that is not the group's, such as a host's own tunnel.
-#[inline(never)]
-fn turn_away(lane: &mut Lane, cx: &mut Context<'_>, lan: &mut Egress) {
-    let policy = &cx.snapshot.policy;
-    let mut rules = [0; BURST];
-    if policy.has_exemptions() {
-        policy.classify(lane.subjects(), &mut rules);
-    }
-    for ((mbuf, headers, frames), rule) in lane.drain().zip(&rules) {
-        if policy.exempts(*rule) {
-            lan.bypass(mbuf, frames, cx);
-            continue;
-        }
-        let spi = esp::header(esp_of(&mbuf, headers)).map_or(0, |(spi, _)| spi);
-        let addresses = || (headers.source(mbuf.data()), headers.destination(mbuf.data()));
-        match cx.punts.unknown_spi(spi, cx.link, cx.now, addresses) {
-            Punted::Sent => cx.tally.punts += 1,
-            Punted::Suppressed => cx.tally.punts_suppressed += 1,
-            Punted::Lost => cx.tally.punts_lost += 1,
-        }
-        cx.drop_frames(mbuf, DropReason::UnknownSpi, frames);
-    }
-}
-
 /// The packet's ESP, from its header to its ICV, Ethernet padding left out.
 #[inline(always)]
 fn esp_of<'p>(mbuf: &'p Mbuf, headers: &Headers) -> &'p [u8] {
@@ -243,10 +257,10 @@ fn iv(esp: &[u8]) -> u64 {
     esp.get(esp::HEADER..).and_then(|iv| iv.first_chunk()).map_or(0, |iv| u64::from_be_bytes(*iv))
 }
 
-/// Takes out what was sealed, if policy allows it.
+/// Takes out what was sealed, if policy allows it; returns its octets from the IP header on.
 #[inline(always)]
-fn take_out(mbuf: &mut Mbuf, headers: &Headers, sa: &Sa, worker: usize) -> Result<(), DropReason> {
+fn take_out(mbuf: &mut Mbuf, headers: &Headers, sa: &Sa, worker: usize) -> Result<usize, DropReason> {
     let octets = unwrap(mbuf, headers, sa).map_err(|reason| sa.refuse(reason, worker))?;
     sa.opened.add(worker, 1, octets as u64);
-    Ok(())
+    Ok(octets)
 }

@@ -7,7 +7,7 @@ use arrayvec::ArrayVec;
 use crossbeam::queue::ArrayQueue;
 use dpdk::{BURST, Burst, Mbuf, Mempool};
 
-use crate::context::{Context, Lane};
+use crate::context::{Arrived, Context, Lane};
 use crate::egress::{Egress, Outgoing};
 use crate::fragment::Fragmenter;
 use crate::packet::{Fragment, Headers, Parsed, Version, parse};
@@ -188,7 +188,7 @@ impl Outbound {
     #[expect(clippy::too_many_arguments, reason = "as for protect")]
     fn fit<'s>(
         &mut self,
-        mbuf: Mbuf,
+        mut mbuf: Mbuf,
         headers: &Headers,
         mut course: Course<'s>,
         max_packet: usize,
@@ -200,6 +200,12 @@ impl Outbound {
         match (headers.version, course.sa.mode()) {
             (Version::V4, Mode::Tunnel) if !headers.dont_fragment => {
                 self.split_before_sealing(mbuf, headers, course, max_packet, wrapped, cx, exits);
+            }
+            (_, Mode::Transport) if course.frames > 1 => {
+                // It came in fragments, so its sender has done what an ICMP error would ask for.
+                headers.clear_dont_fragment(mbuf.data_mut());
+                course.split = true;
+                self.enqueue(mbuf, headers, course, wrapped, cx, exits);
             }
             (Version::V4, Mode::Transport) if !headers.dont_fragment => {
                 course.split = true;
@@ -263,7 +269,10 @@ impl Outbound {
             Action::Protect(protect) if whole.headers.fragment == Fragment::None => {
                 self.protect(whole.mbuf, &whole.headers, whole.frames, protect, wrapped, cx, exits);
             }
-            Action::Bypass => exits.wan.bypass(whole.mbuf, whole.frames, cx),
+            Action::Bypass => {
+                let Arrived { mbuf, frames, .. } = whole;
+                self.fragmenter.send_reassembled(mbuf, Outgoing::Bypassed, frames, self.mtu, cx, exits.wan);
+            }
             Action::Drop => cx.drop_frames(whole.mbuf, DropReason::Policy, whole.frames),
             Action::Protect(_) => cx.drop_frames(whole.mbuf, DropReason::TransportFragment, whole.frames),
         }
@@ -282,7 +291,7 @@ impl Outbound {
             }
             sa.sealed.add(cx.worker, 1, u64::from(detail.octets));
             if split {
-                self.fragmenter.after_sealing(mbuf, frames, self.mtu, cx, exits.wan);
+                self.fragmenter.send(mbuf, outgoing, frames, self.mtu, cx, exits.wan);
             } else {
                 exits.wan.push(mbuf, outgoing, frames, cx);
             }

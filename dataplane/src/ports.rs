@@ -140,7 +140,7 @@ impl Wiring {
                 link,
                 rx: wan_rx,
                 way: Way::Inbound {
-                    pipeline: Inbound::new(fragments()?),
+                    pipeline: Inbound::new(config.mtu, fragments()?, Fragmenter::new()),
                     lan: Egress::new(lan_tx, patience),
                     mail,
                 },

@@ -165,6 +165,11 @@ fn a_local_rule_can_exempt_esp_that_is_not_the_groups() {
     s.local = vec![LocalRule { selector, action: LocalAction::Bypass }];
     m.publish(&s);
     assert_eq!(m.wan_in(std::slice::from_ref(&foreign)).lan, [foreign]);
+    // Whose the ESP is stands in the first fragment only, so they are put together, and cut up again.
+    let large = raw4(50, &[0xaa; 2960]);
+    let came = cut4(&with_ipv4(&large, |ip| ip[6] = 0), 1480);
+    assert_eq!(m.wan_in(&came).lan, came);
+    assert_eq!((m.tally.bypassed, m.tally.fragments, m.buffers_in_use()), (3, 1, 0));
 }
 
 #[test]

@@ -238,3 +238,65 @@ fn ethernet_padding_is_not_encrypted() {
     sealed[0].extend([0; 30]);
     assert_eq!(b.wan_in(&sealed).lan, [frame]);
 }
+
+/// Transport mode seals a datagram as a whole though its sender had to send it in fragments. No frame on
+/// the way, and none on the other LAN, is larger than those that came; DF on a fragment (which some hosts
+/// set) cannot mean the datagram.
+#[test]
+fn a_datagram_in_fragments_goes_through_transport_mode_whatever_its_size() {
+    let s = with(Mode::Transport);
+    let (mut a, mut b) = (Member::new(&s, 1500), Member::new(&s, 1500));
+    for (id, size) in [1473, 2952, 4000, 8000].into_iter().enumerate() {
+        for df in [0, 0x40] {
+            let whole = with_ipv4(&udp4(&payload(size)), |ip| ip[4..6].copy_from_slice(&[df, id as u8]));
+            let cut = cut4(&whole, 1480).iter().map(|f| with_ipv4(f, |ip| ip[6] |= df)).collect::<Vec<_>>();
+            let opened = through(&mut a, &mut b, &cut);
+            assert_eq!(put_together(&opened), whole);
+        }
+        let whole = udp6(&payload(size));
+        let opened = through(&mut a, &mut b, &cut6(&whole, 1448, id as u32));
+        assert_eq!(put_together6(&opened), whole);
+    }
+    assert_eq!((a.tally.dropped(), a.tally.icmp, b.tally.dropped()), (0, 0, 0));
+    assert_eq!((a.buffers_in_use(), b.buffers_in_use()), (0, 0));
+}
+
+fn through(a: &mut Member, b: &mut Member, fragments: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let sealed = a.lan_in(fragments);
+    assert_eq!(sealed.lan.len(), 0, "no ICMP error");
+    assert!(sealed.wan.iter().all(|f| f.len() <= 1514));
+    let opened = b.wan_in(&sealed.wan).lan;
+    assert!(opened.len() > 1 && opened.iter().all(|f| f.len() <= 1514));
+    opened
+}
+
+/// Cuts the IPv6 packet of a frame into fragments whose payloads have at most `size` octets.
+fn cut6(frame: &[u8], size: usize, id: u32) -> Vec<Vec<u8>> {
+    let parts: Vec<_> = frame[54..].chunks(size).collect();
+    let make = |(i, part): (usize, &&[u8])| {
+        let place = (i * size) as u16 | u16::from(i + 1 < parts.len());
+        let header = [&[frame[20], 0][..], &place.to_be_bytes(), &id.to_be_bytes()].concat();
+        let mut fragment = [&frame[..54], &header, part].concat();
+        fragment[18..20].copy_from_slice(&((8 + part.len()) as u16).to_be_bytes());
+        fragment[20] = 44;
+        fragment
+    };
+    parts.iter().enumerate().map(make).collect()
+}
+
+/// What a host would make of them.
+fn put_together6(fragments: &[Vec<u8>]) -> Vec<u8> {
+    let place = |f: &[u8]| u16::from_be_bytes([f[56], f[57]]) & !7;
+    let parts: BTreeMap<_, _> = fragments.iter().map(|f| (place(f), f)).collect();
+    let first = parts[&0];
+    let mut whole = first[..54].to_vec();
+    whole[20] = first[54];
+    for (offset, part) in parts {
+        assert_eq!((part[20], &part[58..62]), (44, &first[58..62]), "fragments of one datagram");
+        assert_eq!(usize::from(offset), whole.len() - 54, "no hole and no overlap");
+        whole.extend(&part[62..]);
+    }
+    let length = ((whole.len() - 54) as u16).to_be_bytes();
+    whole[18..20].copy_from_slice(&length);
+    whole
+}

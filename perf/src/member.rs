@@ -76,7 +76,7 @@ impl Member {
         Ok(Member {
             tally: Tally::default(),
             punts,
-            inbound: Inbound::new(fragments()?),
+            inbound: Inbound::new(1500, fragments()?, Fragmenter::new()),
             outbound: Outbound::new(1500, fragments()?, Fragmenter::new()),
             lan: Egress::new(buffers.sink()?, 0),
             wan: Egress::new(buffers.sink()?, 0),

@@ -170,6 +170,14 @@ impl Headers {
         }
     }
 
+    /// Takes off IPv4's DF, with the checksum.
+    pub fn clear_dont_fragment(&self, frame: &mut [u8]) {
+        let ip = frame.get_mut(usize::from(self.l2_len)..).and_then(<[u8]>::first_chunk_mut);
+        if let (Version::V4, Some(header)) = (self.version, ip) {
+            ipv4::clear_dont_fragment(header);
+        }
+    }
+
     /// Puts a header into the packet or takes one out, as far as the octets in front of it are
     /// concerned: the octet at `next_at` (`transport_next_at` to insert ESP, `protocol_at` to remove
     /// it) becomes `next`, and the packet's length `total_len`, with IPv4's checksum. False, with

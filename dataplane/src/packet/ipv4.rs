@@ -148,6 +148,13 @@ pub fn set_ecn(header: &mut [u8; HEADER], ecn: u8) {
     set_word::<0>(header, word);
 }
 
+/// Takes off DF; the checksum follows.
+pub fn clear_dont_fragment(header: &mut [u8; HEADER]) {
+    let [high, low] = DONT_FRAGMENT.to_be_bytes();
+    let word = [header[6] & !high, header[7] & !low];
+    set_word::<6>(header, word);
+}
+
 /// Writes the total length in octets; the checksum follows.
 #[inline]
 pub fn set_total_len(header: &mut [u8; HEADER], total_len: u16) {

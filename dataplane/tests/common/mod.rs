@@ -102,7 +102,7 @@ impl Member {
             now: cycles_hz(),
             segment: usize::MAX,
             watch: |work| work(),
-            inbound: Inbound::new(fragments()),
+            inbound: Inbound::new(mtu, fragments(), Fragmenter::new()),
             outbound: Outbound::new(mtu, fragments(), Fragmenter::new()),
             lan: Side::new(&pool),
             wan: Side::new(&pool),
