@@ -260,7 +260,11 @@ fn iv(esp: &[u8]) -> u64 {
 /// Takes out what was sealed, if policy allows it; returns its octets from the IP header on.
 #[inline(always)]
 fn take_out(mbuf: &mut Mbuf, headers: &Headers, sa: &Sa, worker: usize) -> Result<usize, DropReason> {
-    let octets = unwrap(mbuf, headers, sa).map_err(|reason| sa.refuse(reason, worker))?;
+    let octets = unwrap(mbuf, headers, sa).map_err(|reason| match reason {
+        // To be discarded without indicating an error (RFC 4303 section 2.6).
+        DropReason::Dummy => reason,
+        _ => sa.refuse(reason, worker),
+    })?;
     sa.opened.add(worker, 1, octets as u64);
     Ok(octets)
 }

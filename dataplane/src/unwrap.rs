@@ -18,10 +18,11 @@ pub(crate) fn unwrap(mbuf: &mut Mbuf, headers: &Headers, sa: &Sa) -> Result<usiz
     let front = esp_at.start + sa.esp_front();
     let back = esp_at.end - sa.icv_len();
     let plaintext = mbuf.data().get(front..back).ok_or(DropReason::EspTrailer)?;
-    let (payload, next_header) = esp::strip_trailer(plaintext).ok_or(DropReason::EspTrailer)?;
-    if next_header == protocol::NO_NEXT_HEADER {
+    // Of a dummy nothing but the next header need be well-formed (RFC 4303 section 2.6).
+    if plaintext.last() == Some(&protocol::NO_NEXT_HEADER) {
         return Err(DropReason::Dummy);
     }
+    let (payload, next_header) = esp::strip_trailer(plaintext).ok_or(DropReason::EspTrailer)?;
     match sa.mode() {
         Mode::Tunnel => tunnel(mbuf, headers, sa, next_header, front, payload),
         Mode::Transport => transport(mbuf, headers, sa, next_header, front, payload),

@@ -167,6 +167,35 @@ fn truncated_and_misaligned_esp_is_refused_before_the_cipher() {
     assert_eq!(b.wan_in(&[sealed]).lan.len(), 1);
 }
 
+/// Of a dummy only the next header need be well-formed, and it is no error (RFC 4303 section 2.6). It takes
+/// its sequence number like any other packet.
+#[test]
+fn dummy_packets_are_dropped_quietly_whatever_is_in_them() {
+    for mode in [Mode::Tunnel, Mode::Transport] {
+        let mut p = params(SPI, Transform::Aes128Gcm, mode);
+        p.replay = ReplayPolicy::Counter { window: 64 };
+        let sa = Sa::new(&p, 1).unwrap();
+        let mut b = Member::new(
+            &PolicyState { groups: vec![group()], sas: vec![sa.clone().into()], ..Default::default() },
+            1500,
+        );
+        let plaintexts: [&[u8]; 5] = [
+            &[1, 2, 2, 59],
+            &[0x45, 0, 0, 20, 0xee, 0xee, 0, 59],
+            &[0xaa, 0xbb, 0xcc, 0xdd, 9, 9, 2, 59],
+            &[0xaa, 0xbb, 255, 59],
+            &[0, 0, 0, 59],
+        ];
+        let dummies: Vec<_> = (1..).zip(plaintexts).map(|(seq, text)| esp_around(&p, seq, text)).collect();
+        assert_eq!(b.wan_in(&dummies), Out::default());
+        assert_eq!(b.drops(DropReason::Dummy), 5, "{mode}");
+        assert_eq!(sa.opened().errors, 0);
+        b.wan_in(&dummies);
+        assert_eq!(b.drops(DropReason::ReplayDuplicate), 5);
+        assert_eq!(sa.opened().errors, 5);
+    }
+}
+
 #[test]
 fn an_authentic_packet_outside_the_selectors_is_dropped() {
     let mut wide = params(SPI, Transform::Aes128Gcm, Mode::Tunnel);

@@ -8,25 +8,24 @@ mod common;
 
 use std::cell::RefCell;
 
-use common::{Member, params, state};
-use getvpn_dataplane::transform::{Cipher, SealJob, Transform, seal_burst};
-use getvpn_dataplane::{Mode, PolicyState};
+use common::{Member, params, prefix, state};
+use getvpn_dataplane::transform::Transform;
+use getvpn_dataplane::{LocalAction, LocalRule, Mode, PolicyState, SaParams, Selector};
 use libfuzzer_sys::fuzz_target;
-
-const TRANSFORM: Transform = Transform::Aes128Gcm;
-const TUNNEL: u32 = 0x1001;
-const TRANSPORT: u32 = 0x1002;
 
 thread_local! {
     static MEMBER: RefCell<Member> = RefCell::new(Member::new(&both(), 1500));
-    static CIPHERS: [(u32, Cipher); 2] = [TUNNEL, TRANSPORT].map(|spi| {
-        let p = params(spi, TRANSFORM, Mode::Tunnel);
-        (spi, Cipher::new(TRANSFORM, &p.key, &p.integrity_key).unwrap())
-    });
 }
 
+fn sas() -> [SaParams; 2] {
+    [(0x1001, Mode::Tunnel), (0x1002, Mode::Transport)].map(|(spi, mode)| params(spi, Transform::Aes128Gcm, mode))
+}
+
+/// Two SAs; and some of the ESP with other SPIs is exempt, so that it is not only turned away.
 fn both() -> PolicyState {
-    state(&[params(TUNNEL, TRANSFORM, Mode::Tunnel), params(TRANSPORT, TRANSFORM, Mode::Transport)])
+    let hosts = prefix("10.0.0.0/24");
+    let selector = Selector { protocol: Some(50), ..Selector::between(hosts, hosts) };
+    PolicyState { local: vec![LocalRule { selector, action: LocalAction::Bypass }], ..state(&sas()) }
 }
 
 fuzz_target!(|input: &[u8]| {
@@ -34,12 +33,13 @@ fuzz_target!(|input: &[u8]| {
     let frames = match kind {
         0..0x40 => common::split(rest),
         0x40..0x80 => common::split(rest).iter().map(|frame| common::mended(frame)).collect(),
-        _ => CIPHERS.with(|ciphers| {
-            let (spi, cipher) = &ciphers[usize::from(kind & 1)];
+        _ => {
+            let sa = &sas()[usize::from(kind & 1)];
             let split = rest.len().min(usize::from(kind & 0x7e));
             let (front, plaintext) = rest.split_at(split);
-            common::split(front).into_iter().chain(sealed(*spi, cipher, plaintext)).collect()
-        }),
+            let whole_blocks = &plaintext[..plaintext.len() / 4 * 4];
+            common::split(front).into_iter().chain([common::esp_around(sa, 7, whole_blocks)]).collect()
+        }
     };
     MEMBER.with_borrow_mut(|member| {
         member.now += dpdk::cycles_hz() / 1000;
@@ -48,12 +48,3 @@ fuzz_target!(|input: &[u8]| {
         assert_eq!(u64::from(member.buffers_in_use()), member.tally.parked);
     });
 });
-
-/// Authentic ESP around the plaintext, cut to whole blocks.
-fn sealed(spi: u32, cipher: &Cipher, plaintext: &[u8]) -> Option<Vec<u8>> {
-    let plaintext = &plaintext[..plaintext.len() / 4 * 4];
-    let mut esp = [&spi.to_be_bytes()[..], &7u32.to_be_bytes(), &[0; 8], plaintext, &[0; 16]].concat();
-    let mut jobs = [SealJob::new(cipher, &mut esp, 7)];
-    seal_burst(&mut jobs);
-    jobs[0].sealed.then(|| common::raw4(50, &esp))
-}

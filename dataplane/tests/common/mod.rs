@@ -13,7 +13,7 @@ use getvpn_dataplane::counters::Tally;
 use getvpn_dataplane::inbound::Inbound;
 use getvpn_dataplane::outbound::{Exits, Mail, Outbound};
 use getvpn_dataplane::punt::{self, PuntReceiver, PuntSender};
-use getvpn_dataplane::transform::Transform;
+use getvpn_dataplane::transform::{Cipher, SealJob, Transform, seal_burst};
 use getvpn_dataplane::{
     Context, Direction, DropReason, Egress, Enforce, Fragmenter, Fragments, Group, Mode, PolicyState, Prefix,
     ReplayPolicy, Sa, SaParams, Selector, Snapshot, WithoutSa,
@@ -283,6 +283,16 @@ fn write(builder: etherparse::PacketBuilderStep<etherparse::UdpHeader>, payload:
     let mut frame = Vec::new();
     builder.write(&mut frame, payload).unwrap();
     if frame[12..14] == [0x08, 0x00] { with_ipv4(&frame, |ip| ip[6] = 0) } else { frame }
+}
+
+/// Authentic ESP with whatever plaintext, trailer included, which must fill whole blocks; AEADs only.
+pub fn esp_around(sa: &SaParams, seq: u32, plaintext: &[u8]) -> Vec<u8> {
+    let cipher = Cipher::new(sa.transform, &sa.key, &sa.integrity_key).unwrap();
+    let mut esp = [&sa.spi.to_be_bytes()[..], &seq.to_be_bytes(), &[0; 8], plaintext, &[0; 16]].concat();
+    let mut jobs = [SealJob::new(&cipher, &mut esp, seq.into())];
+    seal_burst(&mut jobs);
+    assert!(jobs[0].sealed);
+    raw4(50, &esp)
 }
 
 /// The same with one or two VLAN tags.
