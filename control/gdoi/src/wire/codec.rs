@@ -1,6 +1,8 @@
 //! The bounded reader and the writer that every payload is made of. The reader never goes past the field
 //! that it was given; the writer notices a length that does not fit its field. Neither panics.
 
+use std::fmt;
+
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -94,8 +96,9 @@ impl WireError {
     }
 }
 
-/// Reads one field after the other and stops at the end of what it was given.
-#[derive(Clone, Copy, Debug)]
+/// Reads one field after the other and stops at the end of what it was given. Debug shows none of it, since
+/// some of it is keys.
+#[derive(Clone, Copy)]
 pub struct Reader<'a> {
     octets: &'a [u8],
     offset: usize,
@@ -244,9 +247,9 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Writes one field after the other. What it wrote is zeroised, also when it grows, since some of it is
-/// keys. A length that does not fit is remembered, and [`Writer::finish`] reports it.
-#[derive(Debug, Default)]
+/// Writes one field after the other. What it wrote is zeroised, also when it grows, and not shown by Debug,
+/// since some of it is keys. A length that does not fit is remembered, and [`Writer::finish`] reports it.
+#[derive(Default)]
 pub struct Writer {
     octets: Zeroizing<Vec<u8>>,
     failure: Option<WireError>,
@@ -350,5 +353,17 @@ impl Writer {
             None => Ok(self.octets),
             Some(failure) => Err(failure),
         }
+    }
+}
+
+impl fmt::Debug for Reader<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Reader({}, octet {}, {} left)", self.what, self.offset, self.left())
+    }
+}
+
+impl fmt::Debug for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Writer({} octets, {:?})", self.len(), self.failure)
     }
 }

@@ -1,6 +1,7 @@
 //! The body of a message: a chain of payloads, each with the place of its octets, since hashes and
 //! signatures cover octets and not values.
 
+use std::fmt;
 use std::ops::Range;
 
 use zeroize::Zeroizing;
@@ -13,8 +14,8 @@ use super::payload::{Payload, what};
 /// The most payloads read in one message.
 const MAX_PAYLOADS: usize = 64;
 
-/// A message's body, read.
-#[derive(Clone, Debug)]
+/// A message's body, read. Debug shows the payloads and not the octets, since some of those are keys.
+#[derive(Clone)]
 pub struct Body<'a> {
     octets: &'a [u8],
     payloads: Vec<Located>,
@@ -107,8 +108,8 @@ impl<'a> Body<'a> {
     }
 }
 
-/// A chain of payloads, written. Zeroised when dropped.
-#[derive(Clone, Debug)]
+/// A chain of payloads, written. Zeroised when dropped, and not shown by Debug, since some of it is keys.
+#[derive(Clone)]
 pub struct EncodedChain {
     /// The type of the first payload, for the header or for the payload that goes before.
     pub first: PayloadType,
@@ -137,4 +138,19 @@ pub fn encode_chain(
     }
     let first = payloads.first().map_or(next, Payload::payload_type);
     Ok(EncodedChain { first, octets: writer.finish()? })
+}
+
+impl fmt::Debug for Body<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Body")
+            .field("payloads", &self.payloads)
+            .field("padding", &self.padding().len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for EncodedChain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "EncodedChain({}, {} octets)", self.first, self.octets.len())
+    }
 }

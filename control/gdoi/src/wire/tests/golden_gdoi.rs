@@ -51,6 +51,7 @@ fn cbc_tek() -> Tek<EspTransform> {
 
 fn triple_des_tek() -> Tek<EspTransform> {
     Tek {
+        source: selector(0, [10, 9, 0, 3]),
         destination: selector(0, [239, 1, 1, 2]),
         transform: EspTransform::TripleDes,
         spi: 0x17a0_eba8,
@@ -85,7 +86,7 @@ fn sa_of_the_reference_implementation_as_captured() {
          80020003 80030080 8004002d 80050002 80060001 80070400
          10000037 01 00 01 0000 04 0200090a 01 0000 04 010101ef 0c 50be54ca
          80040001 80050002 80010001 80020e10 80060000 800e0000 800f0000
-         00000033 01 00 01 0000 04 0200090a 01 0000 04 020101ef 03 17a0eba8
+         00000033 01 00 01 0000 04 0300090a 01 0000 04 020101ef 03 17a0eba8
          80040001 80050002 80010001 80020e10 800e0000 800f0000",
         &Payload::GdoiSa(sa),
     );
@@ -278,9 +279,16 @@ fn seq_as_captured() {
 fn debug_of_a_kd_shows_no_key() {
     let key = "5d820b080f7afb868dd031356949df7b";
     let packet = KeyPacket::Kek(keys(kek_spi().into(), &[(KekKeyAttribute::AlgorithmKey, key)]));
-    let shown = format!("{packet:?}");
-    assert!(shown.contains("Secret(16 octets)"), "{shown}");
-    for way in ["5d, 82", "5d82", "93, 130", "0x5d"] {
-        assert!(!shown.contains(way), "{shown}");
+    let kd = Payload::KeyDownload(KeyDownload { packets: vec![packet] });
+    let chain = encode_chain(std::slice::from_ref(&kd), PayloadType::None, Compat::Standard).unwrap();
+    let body = Body::decode(chain.first, PULL, &chain.octets, Compat::Standard).unwrap();
+    assert!(format!("{kd:?}").contains("Secret(16 octets)"), "{kd:?}");
+    let mut writer = Writer::new();
+    writer.put(&chain.octets);
+    let reader = Reader::new(&chain.octets, "test");
+    for shown in [format!("{kd:?}"), format!("{chain:?} {body:?} {writer:?} {reader:?}")] {
+        for way in ["93, 130", "5d, 82", "5d82", "5D82", "0x5d"] {
+            assert!(!shown.contains(way), "{shown}");
+        }
     }
 }
