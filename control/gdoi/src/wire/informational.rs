@@ -23,8 +23,8 @@ use super::number::{Doi, NotifyType};
 pub struct Notify {
     /// Whose numbers the protocol and the private types are.
     pub doi: Doi,
-    /// The protocol: a [`ProtocolId`](super::ProtocolId) under the IPsec DOI and in phase 1, a
-    /// [`GdoiProtocol`](super::GdoiProtocol) for a group's SA under the GDOI DOI.
+    /// The protocol: a [`ProtocolId`](super::ProtocolId), also under the GDOI DOI, which has numbers of its
+    /// own only for SAT and Delete.
     pub protocol: u8,
     /// What it is about.
     pub notify_type: NotifyType,
@@ -74,8 +74,8 @@ impl Notify {
 pub struct Delete {
     /// Whose numbers the protocol is.
     pub doi: Doi,
-    /// The protocol, numbered as in [`Notify`]; zero for the KEK under the GDOI DOI (RFC 6407 section
-    /// 5.9).
+    /// The protocol: a [`GdoiProtocol`](super::GdoiProtocol) in a GROUPKEY-PUSH (RFC 6407 section 5.9), a
+    /// [`ProtocolId`](super::ProtocolId) elsewhere.
     pub protocol: u8,
     /// The SAs, all SPIs of one length: four octets for ESP and AH, sixteen for a KEK and for ISAKMP.
     pub spis: Vec<Spi>,

@@ -3,8 +3,8 @@
 use super::open_enum;
 
 open_enum! {
-    /// Protocol-ID of a SAT (RFC 6407 section 5.5, RFC 8052 section 2.2) and of a Delete or Notification
-    /// under the GDOI DOI, where zero is the KEK (RFC 6407 section 5.9).
+    /// Protocol-ID of a SAT (RFC 6407 section 5.5, RFC 8052 section 2.2) and of a Delete in a
+    /// GROUPKEY-PUSH, where zero is the KEK (RFC 6407 section 5.9).
     GdoiProtocol: u8 {
         Kek = 0 "KEK",
         Esp = 1 "GDOI_PROTO_IPSEC_ESP",

@@ -3,8 +3,8 @@
 use super::open_enum;
 
 open_enum! {
-    /// Security Protocol Identifiers (RFC 2407 section 4.4.1). Under the GDOI DOI the numbers are those of
-    /// [`GdoiProtocol`](super::GdoiProtocol).
+    /// Security Protocol Identifiers (RFC 2407 section 4.4.1). A SAT, and a Delete in a GROUPKEY-PUSH, have
+    /// those of [`GdoiProtocol`](super::GdoiProtocol) instead.
     ProtocolId: u8 {
         Isakmp = 1 "PROTO_ISAKMP",
         Ah = 2 "PROTO_IPSEC_AH",
