@@ -151,3 +151,6 @@ impl fmt::Display for KeyKind {
 fn raw_room(key: KeyKind) -> usize {
     key.signature_len().saturating_sub(11)
 }
+
+#[cfg(test)]
+mod tests;

@@ -123,3 +123,6 @@ pub enum CertificateError {
     #[error("path validation failed: {0}")]
     Path(String),
 }
+
+#[cfg(test)]
+mod tests;

@@ -44,17 +44,15 @@ impl SigningKey {
     /// # Errors
     /// There is none, it is encrypted or malformed, or of a kind or size that is not accepted.
     pub fn from_pem(file: &[u8]) -> Result<Self, KeyError> {
+        // PKCS#8 says so in the block's label, the older forms in a header that OpenSSL puts into the block.
+        let encrypted = file.windows(9).any(|word| word == b"ENCRYPTED");
         let mut found = PrivateKeyDer::from_pem_slice(file).map_err(|error| match error {
-            pem::Error::NoItemsFound if file.windows(9).any(|word| word == b"ENCRYPTED") => {
-                KeyError::Encrypted
-            }
+            _ if encrypted => KeyError::Encrypted,
             pem::Error::NoItemsFound => KeyError::NotFound,
             _ => KeyError::Malformed("PEM block of the private key"),
         })?;
         let key = match &found {
             PrivateKeyDer::Pkcs8(der) => Self::from_pkcs8_der(der.secret_pkcs8_der()),
-            // OpenSSL before 3.0 marks an encrypted PKCS#1 or SEC 1 key by a header in the PEM block.
-            _ if file.windows(9).any(|word| word == b"ENCRYPTED") => Err(KeyError::Encrypted),
             PrivateKeyDer::Pkcs1(der) => rsa::PrivateKey::from_pkcs1_der(der.secret_pkcs1_der())
                 .map_err(|_| KeyError::Malformed("RSA PRIVATE KEY"))
                 .and_then(Self::from_rsa),

@@ -30,6 +30,12 @@ pub enum Identity {
 )]
 pub struct IdentityError(String);
 
+impl IdentityError {
+    pub(super) fn of(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
 /// Attributes that a subject must hold: all of those written, in any order; the subject may hold others.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SubjectPattern {
@@ -61,14 +67,16 @@ impl FromStr for Identity {
     type Err = IdentityError;
 
     fn from_str(text: &str) -> Result<Self, IdentityError> {
-        let wrong = || IdentityError(text.to_owned());
+        let wrong = || IdentityError::of(text);
         if let Ok(address) = text.parse() {
             return Ok(Self::Ip(address));
         }
         if text.contains('=') {
-            let name = Name::from_str(text).map_err(|_| wrong())?;
+            let name = Name::from_str(&without_spaces(text)).map_err(|_| wrong())?;
             let attributes: Option<Vec<_>> = name.iter().map(attribute).collect();
-            let attributes = attributes.filter(|all| !all.is_empty()).ok_or_else(wrong)?;
+            let attributes = attributes
+                .filter(|all| !all.is_empty() && all.iter().all(|(_, value)| !value.is_empty()))
+                .ok_or_else(wrong)?;
             return Ok(Self::Subject(SubjectPattern { written: text.to_owned(), attributes }));
         }
         if let Some((local, domain)) = text.rsplit_once('@') {
@@ -116,6 +124,21 @@ fn attribute(attribute: &AttributeTypeAndValue) -> Option<Attribute> {
     };
     let folded: Vec<String> = text.split_whitespace().map(str::to_lowercase).collect();
     Some((attribute.oid.to_string(), folded.join(" ")))
+}
+
+/// RFC 4514 allows no space behind a comma, but everyone writes one.
+fn without_spaces(name: &str) -> String {
+    let mut written = String::with_capacity(name.len());
+    let (mut escaped, mut behind_comma) = (false, false);
+    for letter in name.trim().chars() {
+        if behind_comma && letter == ' ' {
+            continue;
+        }
+        behind_comma = letter == ',' && !escaped;
+        escaped = letter == '\\' && !escaped;
+        written.push(letter);
+    }
+    written
 }
 
 /// Letters, digits, hyphens and underscores in labels of 1 to 63, 253 in all (RFC 1123 section 2.1).

@@ -97,7 +97,6 @@ impl TrustStore {
             Certificate::from_der(der.as_ref())?;
             intermediates.push(CertificateDer::from(der.as_ref()));
         }
-        usage::check_peer(peer.der())?;
         let own = CertificateDer::from(own.as_ref());
         let leaf = EndEntityCert::try_from(&own).map_err(|error| refusal(&error, &peer, now))?;
 
@@ -126,6 +125,7 @@ impl TrustStore {
             Some(&check_path),
         )
         .map_err(|error| reason.take().unwrap_or_else(|| refusal(&error, &peer, now)))?;
+        usage::check_peer(peer.der())?;
         Ok(PeerCertificate(peer))
     }
 
@@ -135,9 +135,14 @@ impl TrustStore {
             usage::check_issuer(&issuer.der())?;
         }
         let anchor = path.anchor();
-        let valid_of_this_key = |certificate: &&Certificate| self.is_anchor(certificate, anchor);
         let mut refused = Ok(());
-        for certificate in self.certificates.iter().filter(valid_of_this_key) {
+        // An anchor may have been renewed under the same name and key: one of them must be valid.
+        for (certificate, candidate) in self.certificates.iter().zip(&self.anchors) {
+            if candidate.subject != anchor.subject
+                || candidate.subject_public_key_info != anchor.subject_public_key_info
+            {
+                continue;
+            }
             if certificate.not_before() > now {
                 refused = Err(CertificateError::NotYetValid { not_before: certificate.not_before(), now });
             } else if certificate.not_after() < now {
@@ -147,14 +152,6 @@ impl TrustStore {
             }
         }
         refused
-    }
-
-    fn is_anchor(&self, certificate: &Certificate, anchor: &TrustAnchor<'_>) -> bool {
-        let position = self.certificates.iter().position(|candidate| std::ptr::eq(candidate, certificate));
-        let own = position.and_then(|index| self.anchors.get(index));
-        own.is_some_and(|own| {
-            own.subject == anchor.subject && own.subject_public_key_info == anchor.subject_public_key_info
-        })
     }
 
     fn add_anchor(&mut self, der: Vec<u8>) -> Result<(), CertificateError> {
@@ -233,7 +230,9 @@ fn refusal(error: &Error, peer: &Certificate, now: u64) -> CertificateError {
         Error::CaUsedAsEndEntity => CertificateError::CaAsPeer,
         Error::EndEntityUsedAsCa => CertificateError::NotCa,
         Error::PathLenConstraintViolated => CertificateError::PathLength,
-        Error::IssuerNotCrlSigner => CertificateError::KeyUsage { subject: peer.issuer(), needed: "cRLSign" },
+        Error::IssuerNotCrlSigner => {
+            CertificateError::KeyUsage { subject: "a CRL's issuer on the path".to_owned(), needed: "cRLSign" }
+        }
         Error::RequiredEkuNotFoundContext(_) | Error::EmptyEkuExtension => CertificateError::ExtendedKeyUsage,
         Error::UnsupportedCriticalExtension => CertificateError::CriticalExtension,
         Error::NameConstraintViolation => CertificateError::NameConstraints,
