@@ -4,16 +4,42 @@
 //! A lifetime is what is left of it at the moment when the value is made: it is what goes on the wire
 //! (RFC 6407 sections 5.3.4 and 5.5.1), and the receiver counts it from the moment of receipt.
 
+mod group_id;
+mod kek_payload;
+mod key_payload;
+mod refused;
+mod sa_payload;
 mod selector;
+mod selector_id;
+mod tek_payload;
 mod transform;
+mod transform_id;
 
+pub use group_id::NamedGroup;
+pub use kek_payload::GDOI_PORT;
+pub use key_payload::{Known, from_key_download, to_key_download};
+pub use refused::{CannotSend, Refused, RefusedSpi, Unservable};
+pub use sa_payload::{from_sa_payload, to_sa_payload};
 pub use selector::Selector;
 pub use transform::{EspTransform, UnknownTransform};
+pub use transform_id::CHACHA20_POLY1305_ID;
 
 use crate::crypto::{HashAlgorithm, Secret, VerifyingKey};
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
+
+/// The most Data-Security SAs that a member takes in one message.
+pub const MAX_TEKS: usize = 1024;
+
+/// The most selectors of one SA.
+pub const MAX_SELECTORS: usize = 256;
+
+/// The most selectors of all SAs in one message.
+pub const MAX_TOTAL_SELECTORS: usize = 2048;
+
+/// The most sender IDs that one registration brings.
+pub const MAX_SENDER_IDS: usize = 256;
 
 /// A group's number: ID_KEY_ID of four octets (RFC 6407 section 5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
