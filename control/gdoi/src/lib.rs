@@ -7,4 +7,6 @@
 pub mod crypto;
 pub mod group;
 pub mod ike;
+pub mod pull;
+pub mod push;
 pub mod wire;
