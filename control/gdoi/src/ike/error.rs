@@ -2,7 +2,7 @@
 
 use super::{Identity, Method};
 use crate::crypto::x509::CertificateError;
-use crate::crypto::{DhError, SignatureError};
+use crate::crypto::{CipherError, DhError, SignatureError};
 use crate::wire::{ExchangeType, NotifyType, PayloadType, WireError};
 use thiserror::Error;
 
@@ -120,6 +120,9 @@ pub enum IkeError {
         /// What is wrong with it.
         why: SignatureError,
     },
+    /// The derived key is not one of the cipher's.
+    #[error("{0}")]
+    Cipher(#[from] CipherError),
     /// Our own key does not sign.
     #[error("cannot sign: {0}")]
     CannotSign(SignatureError),
@@ -257,7 +260,7 @@ impl IkeError {
             Self::Signature { .. } => Refusal::Signature,
             Self::NoAnswer { .. } | Self::HalfOpen(_) => Refusal::Timeout,
             Self::Replay(_) => Refusal::Replay,
-            Self::CannotSign(_) => Refusal::Internal,
+            Self::CannotSign(_) | Self::Cipher(_) => Refusal::Internal,
         }
     }
 
