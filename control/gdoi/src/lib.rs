@@ -7,6 +7,7 @@
 pub mod crypto;
 pub mod group;
 pub mod ike;
+pub mod member;
 pub mod pull;
 pub mod push;
 pub mod wire;

@@ -1,0 +1,387 @@
+//! The SAD of one group as the control thread keeps it: pending records, SAs, what was refused for want
+//! of room. Pure data, time is passed in. Nobody but an authenticated key server or the operator changes
+//! it; what they bring is bounded here.
+
+mod entry;
+mod limits;
+mod sender_ids;
+
+pub use entry::{SaEntry, SaState};
+pub use limits::{Refusal, RefusedSa, SadLimits};
+pub use sender_ids::{SenderIdsError, SenderUse};
+
+use crate::group::{
+    Deletion, EspSpi, GroupAssociatedPolicy, GroupKeys, GroupPolicy, Rekey, SenderIds, TekPolicy,
+};
+use sender_ids::UsedIds;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+/// A policy that was offered and has no keys yet (rule S1). Its lifetime does not run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pending {
+    /// The policy.
+    pub policy: TekPolicy,
+    /// When it was offered.
+    pub since: Instant,
+}
+
+/// What a KD payload led to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// SAs that are new (S2, S6).
+    pub installed: Vec<EspSpi>,
+    /// SAs whose lifetime was refreshed (S6).
+    pub refreshed: Vec<EspSpi>,
+    /// SPIs with keys and no policy: to be asked for (S3).
+    pub unmatched: Vec<EspSpi>,
+    /// SPIs with policy and no keys: they stay pending, and are to be asked for.
+    pub unkeyed: Vec<EspSpi>,
+    /// SAs that are not used, and why.
+    pub refused: Vec<RefusedSa>,
+    /// SPIs that the key server had deleted (RFC 6407 section 5.9).
+    pub deleted: Vec<EspSpi>,
+}
+
+/// Why an SA left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// Its life ended (S7).
+    Expired,
+    /// Another one has replaced it, and DTD is over.
+    Replaced,
+}
+
+/// The SAs of one group.
+#[derive(Debug)]
+pub struct Sad {
+    limits: SadLimits,
+    gap: GroupAssociatedPolicy,
+    /// Oldest first.
+    entries: Vec<SaEntry>,
+    /// The SPIs of `entries`, to answer for a flood of unknown ones.
+    spis: BTreeSet<EspSpi>,
+    pending: BTreeMap<EspSpi, Pending>,
+    /// The SPIs of the present registration's offer, in its order.
+    offer: Vec<EspSpi>,
+    /// SPIs of the present registration that were refused: their keys are no surprise.
+    offered_in_vain: BTreeSet<EspSpi>,
+    /// SPIs that found no room, and when to try again if room was there all the time.
+    no_room: BTreeMap<EspSpi, Instant>,
+    /// By key server: what one gave is worth nothing under another one's keys.
+    sender_ids: BTreeMap<usize, SenderIds>,
+    used: UsedIds,
+    changed: bool,
+}
+
+impl Sad {
+    /// An empty one.
+    #[must_use]
+    pub fn new(limits: SadLimits) -> Self {
+        Self {
+            limits,
+            gap: GroupAssociatedPolicy::default(),
+            entries: Vec::new(),
+            spis: BTreeSet::new(),
+            pending: BTreeMap::new(),
+            offer: Vec::new(),
+            offered_in_vain: BTreeSet::new(),
+            no_room: BTreeMap::new(),
+            sender_ids: BTreeMap::new(),
+            used: UsedIds::default(),
+            changed: false,
+        }
+    }
+
+    /// Rule S1: takes note of the policy that message 2 of a registration offers. Nothing is installed.
+    /// `unusable` are the SPIs whose policy could not even be read. Returns what this member refuses.
+    pub fn offer(&mut self, policy: &GroupPolicy, unusable: &[EspSpi], now: Instant) -> Vec<RefusedSa> {
+        self.pending.clear();
+        self.offer.clear();
+        self.offered_in_vain = unusable.iter().copied().collect();
+        self.gap = policy.gap;
+        let mut refused = Vec::new();
+        for tek in policy.teks.iter().take(self.limits.sas) {
+            match self.limits.check_policy(tek) {
+                Ok(()) => {
+                    self.offer.push(tek.spi);
+                    self.pending
+                        .entry(tek.spi)
+                        .or_insert_with(|| Pending { policy: tek.clone(), since: now });
+                }
+                Err(why) => {
+                    self.offered_in_vain.insert(tek.spi);
+                    refused.push(RefusedSa { spi: tek.spi, why });
+                }
+            }
+        }
+        for tek in policy.teks.iter().skip(self.limits.sas) {
+            self.offered_in_vain.insert(tek.spi);
+            refused.push(RefusedSa { spi: tek.spi, why: Refusal::NoRoom(self.limits.sas) });
+        }
+        refused
+    }
+
+    /// The registration that made the offer has failed.
+    pub fn withdraw_offer(&mut self) {
+        self.pending.clear();
+        self.offer.clear();
+        self.offered_in_vain.clear();
+    }
+
+    /// Rules S2 and S3: what message 4 keys becomes SAs if it was offered, in the order of the offer.
+    pub fn download(&mut self, keys: &GroupKeys, key_server: usize, now: Instant) -> Outcome {
+        let offer = std::mem::take(&mut self.offer);
+        let pending = offer.iter().filter_map(|spi| self.pending.remove(spi));
+        let policies = pending.map(|pending| pending.policy).collect();
+        let in_vain = std::mem::take(&mut self.offered_in_vain);
+        let mut outcome = Outcome::default();
+        self.take(policies, &keys.teks, Source { key_server, rekey: false }, now, &mut outcome);
+        outcome.unmatched.retain(|spi| !in_vain.contains(spi));
+        self.settle(now);
+        outcome
+    }
+
+    /// Rule S6: deletes what the PUSH deletes, refreshes what is here, stores what is not. A pending
+    /// record counts as policy. `unusable` as for [`Sad::offer`].
+    pub fn rekey(&mut self, rekey: &Rekey, unusable: &[EspSpi], key_server: usize, now: Instant) -> Outcome {
+        let mut outcome = Outcome::default();
+        for deletion in &rekey.deletions {
+            match *deletion {
+                Deletion::Tek(spi) => {
+                    self.pending.remove(&spi);
+                    self.no_room.remove(&spi);
+                    if self.remove(spi).is_some() {
+                        outcome.deleted.push(spi);
+                    }
+                }
+                Deletion::AllTeks => {
+                    outcome.deleted.extend(self.entries.drain(..).map(|entry| entry.spi()));
+                    self.spis.clear();
+                    self.pending.clear();
+                    self.no_room.clear();
+                }
+                Deletion::Kek => {}
+            }
+        }
+        self.changed |= !outcome.deleted.is_empty();
+        if !rekey.policy.teks.is_empty() {
+            self.gap = rekey.policy.gap;
+        }
+        let mut in_vain: BTreeSet<EspSpi> = unusable.iter().copied().collect();
+        let mut policies: Vec<TekPolicy> = Vec::new();
+        for tek in &rekey.policy.teks {
+            match self.limits.check_policy(tek) {
+                Ok(()) => policies.push(tek.clone()),
+                Err(why) => {
+                    in_vain.insert(tek.spi);
+                    outcome.refused.push(RefusedSa { spi: tek.spi, why });
+                }
+            }
+        }
+        let mut named: BTreeSet<EspSpi> = policies.iter().map(|tek| tek.spi).collect();
+        for (spi, _) in &rekey.keys.teks {
+            if let Some(pending) = self.pending.remove(spi)
+                && named.insert(*spi)
+            {
+                policies.push(pending.policy);
+            }
+        }
+        self.take(policies, &rekey.keys.teks, Source { key_server, rekey: true }, now, &mut outcome);
+        outcome.unmatched.retain(|spi| !in_vain.contains(spi));
+        self.settle(now);
+        outcome
+    }
+
+    /// Rule S7 and the delays: takes out what is over, lets start what may. Call it at
+    /// [`Sad::next_change`] or later.
+    pub fn advance(&mut self, now: Instant) -> Vec<(EspSpi, Left)> {
+        let mut left: Vec<(EspSpi, Left)> = Vec::new();
+        left.extend(self.entries.extract_if(.., |e| e.expires <= now).map(|e| (e.spi(), Left::Expired)));
+        self.changed |= entry::choose_senders(&mut self.entries, &self.gap, now);
+        let over = |entry: &mut SaEntry| entry.retires.is_some_and(|at| at <= now);
+        left.extend(self.entries.extract_if(.., over).map(|e| (e.spi(), Left::Replaced)));
+        for (spi, _) in &left {
+            self.spis.remove(spi);
+        }
+        self.changed |= !left.is_empty();
+        self.pending.retain(|_, pending| pending.since + pending.policy.lifetime > now);
+        self.used.tidy(4 * self.limits.sas, now);
+        left
+    }
+
+    /// When [`Sad::advance`] has something to do.
+    #[must_use]
+    pub fn next_change(&self, now: Instant) -> Option<Instant> {
+        let entries = self.entries.iter().map(|entry| entry.next_change(now));
+        let pending = self.pending.values().map(|pending| pending.since + pending.policy.lifetime);
+        entries.chain(pending).min()
+    }
+
+    /// The operator, or an authenticated Delete, takes an SA out.
+    pub fn delete(&mut self, spi: EspSpi, now: Instant) -> bool {
+        let found = self.remove(spi).is_some();
+        self.changed |= found;
+        self.settle(now);
+        found
+    }
+
+    /// The data plane could not create the SA. It is asked for again when there may be room.
+    pub fn refuse(&mut self, spi: EspSpi, reason: &str, now: Instant) -> Option<RefusedSa> {
+        let entry = self.remove(spi)?;
+        if matches!(entry.sender, SenderUse::Fresh(_)) {
+            self.used.never_used(spi);
+        }
+        self.changed = true;
+        self.remember_refused(spi, now + self.limits.retry_refused);
+        self.settle(now);
+        Some(RefusedSa { spi, why: Refusal::DataPlane(reason.to_owned()) })
+    }
+
+    /// SPIs that found no room and for which there may be some now: to be asked for. Each comes once.
+    pub fn take_retries(&mut self, now: Instant) -> Vec<EspSpi> {
+        let room = self.limits.sas.saturating_sub(self.entries.len());
+        if room == 0 {
+            return Vec::new();
+        }
+        let due = self.no_room.extract_if(.., |_, at| *at <= now);
+        due.take(room).map(|(spi, _)| spi).collect()
+    }
+
+    /// When [`Sad::take_retries`] has something to say.
+    #[must_use]
+    pub fn next_retry(&self) -> Option<Instant> {
+        if self.entries.len() >= self.limits.sas {
+            return None;
+        }
+        self.no_room.values().min().copied()
+    }
+
+    /// The sender IDs of a new registration: for this key server's SAs that are installed from now on,
+    /// and for those that have none or used them up. The others keep theirs.
+    ///
+    /// # Errors
+    /// When they would let an IV come twice; then they are not used at all.
+    pub fn set_sender_ids(
+        &mut self,
+        key_server: usize,
+        ids: SenderIds,
+        now: Instant,
+    ) -> Result<(), SenderIdsError> {
+        sender_ids::check(&ids, self.limits.sender_ids)?;
+        let missing =
+            |entry: &&mut SaEntry| entry.key_server == key_server && entry.sender == SenderUse::Missing;
+        for entry in self.entries.iter_mut().filter(missing) {
+            let until = entry.expires + self.limits.lifetime;
+            entry.sender = self.used.assign(entry.policy.spi, &entry.keys, Some(&ids), until);
+            if entry.sender != SenderUse::Missing {
+                entry.revision += 1;
+                self.changed = true;
+            }
+        }
+        self.sender_ids.insert(key_server, ids);
+        self.settle(now);
+        Ok(())
+    }
+
+    /// The sender IDs that SAs of a key server are installed with.
+    #[must_use]
+    pub fn sender_ids(&self, key_server: usize) -> Option<&SenderIds> {
+        self.sender_ids.get(&key_server)
+    }
+
+    /// A key server has begun anew: the sender IDs that it gave may be somebody else's under keys that
+    /// come from now on.
+    pub fn forget_sender_ids(&mut self, key_server: usize) {
+        self.sender_ids.remove(&key_server);
+    }
+
+    /// The data plane has used up the sender IDs of an SA: nothing seals with it until
+    /// [`Sad::set_sender_ids`] brings new ones. False when the SA needs none or is not here.
+    pub fn sender_ids_exhausted(&mut self, spi: EspSpi, now: Instant) -> bool {
+        let Some(entry) = self.entries.iter_mut().find(|entry| entry.policy.spi == spi) else { return false };
+        if entry.sender == SenderUse::NotNeeded {
+            return false;
+        }
+        self.used.exhaust(spi);
+        entry.sender = SenderUse::Missing;
+        entry.revision += 1;
+        self.changed = true;
+        self.settle(now);
+        true
+    }
+
+    /// Whether an SA cannot be sent with for want of sender IDs.
+    #[must_use]
+    pub fn lacks_sender_ids(&self) -> bool {
+        self.entries.iter().any(|entry| entry.sends_by_direction() && entry.sender == SenderUse::Missing)
+    }
+
+    /// The SAs, the oldest first.
+    #[must_use]
+    pub fn entries(&self) -> &[SaEntry] {
+        &self.entries
+    }
+
+    /// The SA of an SPI.
+    #[must_use]
+    pub fn find(&self, spi: EspSpi) -> Option<&SaEntry> {
+        self.entries.iter().find(|entry| entry.policy.spi == spi)
+    }
+
+    /// Whether an SPI has an SA.
+    #[must_use]
+    pub fn contains(&self, spi: EspSpi) -> bool {
+        self.spis.contains(&spi)
+    }
+
+    /// Whether an SPI is known and found no room, so that asking for it is of no use at present.
+    #[must_use]
+    pub fn waits_for_room(&self, spi: EspSpi) -> bool {
+        self.no_room.contains_key(&spi)
+    }
+
+    /// What was offered and has no keys.
+    #[must_use]
+    pub fn pending(&self) -> impl ExactSizeIterator<Item = &Pending> {
+        self.pending.values()
+    }
+
+    /// Gives up on a pending record: the key server does not know it any more.
+    pub fn drop_pending(&mut self, spi: EspSpi) -> bool {
+        self.pending.remove(&spi).is_some()
+    }
+
+    /// Whether the data plane has to be told something. Resets it.
+    pub fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
+    }
+
+    fn remove(&mut self, spi: EspSpi) -> Option<SaEntry> {
+        let at = self.entries.iter().position(|entry| entry.policy.spi == spi)?;
+        self.spis.remove(&spi);
+        Some(self.entries.remove(at))
+    }
+
+    fn settle(&mut self, now: Instant) {
+        self.changed |= entry::choose_senders(&mut self.entries, &self.gap, now);
+    }
+
+    fn remember_refused(&mut self, spi: EspSpi, retry: Instant) {
+        if self.no_room.len() < self.limits.refused || self.no_room.contains_key(&spi) {
+            self.no_room.insert(spi, retry);
+        }
+    }
+}
+
+/// Where SAs come from.
+#[derive(Clone, Copy)]
+struct Source {
+    key_server: usize,
+    rekey: bool,
+}
+
+mod take;
+
+#[cfg(test)]
+mod tests;
