@@ -4,6 +4,7 @@ use super::member::MemberKey;
 use getvpn_gdoi::group::GroupId;
 use ipnet::IpNet;
 use std::collections::HashMap;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 /// One entry of the configuration.
@@ -48,6 +49,15 @@ pub enum Proof {
         /// The subject, and the subjectAltNames.
         names: Vec<String>,
     },
+}
+
+impl fmt::Display for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Proof::PreShared { identity } => f.write_str(identity),
+            Proof::Certificate { names } => f.write_str(&names.join(", ")),
+        }
+    }
 }
 
 /// Why a peer is not let into a group.

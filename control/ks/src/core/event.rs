@@ -82,6 +82,7 @@ pub struct Event {
 }
 
 /// What happened.
+#[expect(missing_docs, reason = "what the fields are is said by their names and types")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
     /// The group is served.

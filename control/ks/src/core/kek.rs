@@ -3,7 +3,7 @@
 
 use super::settings::{GroupSettings, Transport};
 use super::time::ServerTime;
-use getvpn_gdoi::crypto::{Random, Secret, SigningKey};
+use getvpn_gdoi::crypto::{KeyError, KeyKind, Random, Secret, SigningKey};
 use getvpn_gdoi::group::{KekCipher, KekKeys, KekSignature, KekSpi};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -25,13 +25,47 @@ pub struct Kek {
     /// What members get of it.
     pub keys: KekKeys,
     /// What only the key server has of it.
-    pub signing: SigningKey,
+    pub signing: FreshKey,
+}
+
+/// A signing key with its encoding for the store.
+#[derive(Debug)]
+pub struct FreshKey {
+    /// The key.
+    pub key: SigningKey,
+    pkcs8: Secret,
+}
+
+impl FreshKey {
+    /// Makes one. RSA takes up to a second.
+    ///
+    /// # Errors
+    /// When there are no keys of this kind and size.
+    pub fn generate(kind: KeyKind, random: &mut dyn Random) -> Result<Self, KeyError> {
+        let key = SigningKey::generate(kind, random)?;
+        let pkcs8 = key.to_pkcs8_der()?;
+        Ok(Self { key, pkcs8 })
+    }
+
+    /// Reads one from the store.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn restore(pkcs8: Secret) -> Result<Self, KeyError> {
+        Ok(Self { key: SigningKey::from_pkcs8_der(&pkcs8)?, pkcs8 })
+    }
+
+    /// As it is stored.
+    #[must_use]
+    pub fn pkcs8(&self) -> &Secret {
+        &self.pkcs8
+    }
 }
 
 impl Kek {
     /// Draws the keys of a new one; the signing key comes from outside because it can take long to make.
     #[must_use]
-    pub fn draw(settings: &GroupSettings, signing: SigningKey, random: &mut dyn Random) -> Self {
+    pub fn draw(settings: &GroupSettings, signing: FreshKey, random: &mut dyn Random) -> Self {
         let (mut spi, mut iv) = ([0; 16], [0; 16]);
         random.fill(&mut spi);
         random.fill(&mut iv);
@@ -41,7 +75,7 @@ impl Kek {
             cipher: settings.kek.cipher,
             signature: settings.kek.signature,
             transport: settings.rekey.transport,
-            keys: KekKeys { iv, cipher, verifying: signing.verifying_key().clone() },
+            keys: KekKeys { iv, cipher, verifying: signing.key.verifying_key().clone() },
             signing,
         }
     }

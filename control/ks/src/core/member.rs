@@ -102,15 +102,12 @@ pub struct Member {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Acknowledged {
     /// The Rekey SA that it came under.
-    pub kek: KekSpiOctets,
+    pub kek: [u8; 16],
     /// Its SEQ.
     pub sequence: u32,
     /// When, by the wall clock.
     pub unix: Duration,
 }
-
-/// A Rekey SA's SPI as it is stored.
-pub type KekSpiOctets = [u8; 16];
 
 impl Member {
     /// Whether it gets no more rekeys of its own until it is heard from.

@@ -141,6 +141,8 @@ pub enum Refusal {
 pub(super) struct Outbox {
     pub touched: BTreeSet<Key>,
     pub actions: Vec<Action>,
+    /// Peers that are members no longer.
+    pub disconnect: Vec<SocketAddr>,
     pub counters: Counters,
 }
 
