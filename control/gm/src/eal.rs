@@ -81,6 +81,8 @@ impl RuntimeDirectory {
 
 impl Drop for RuntimeDirectory {
     fn drop(&mut self) {
+        // The library itself takes this one away only when the process exits.
+        let _ = fs::remove_file(self.0.join("dpdk_telemetry.v2"));
         // What is not there, or not empty, is not ours to remove.
         let _ = fs::remove_dir(&self.0);
     }

@@ -71,6 +71,19 @@ fn until_idle_ends_cleanly_and_the_summary_is_what_counters_replies() {
 }
 
 #[test]
+fn nothing_of_eal_stays_behind_with_its_telemetry_or_without() {
+    let site = Site::with_sa(0, "");
+    let config = fs::read_to_string(site.path("gm.toml")).unwrap();
+    for with in ["\"--no-telemetry\", ", ""] {
+        fs::write(site.path("gm.toml"), config.replace("\"--no-telemetry\", ", with)).unwrap();
+        let output = site.run(&["--until-idle", "0.1"]);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        let left: Vec<_> = fs::read_dir(site.path("dpdk")).unwrap().collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+}
+
+#[test]
 fn the_control_socket_shows_the_member_and_takes_an_sa_away() {
     let site = Site::with_sa(10, "lifetime_s = 86400\nreplay = \"sender\"\n");
     let member = site.start(&[]);
