@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crossbeam::utils::CachePadded;
-use dpdk::{Burst, Mempool, RxQueue, cycles};
+use dpdk::{Burst, Mempool, RxQueue, cycles, cycles_hz};
 
 use crate::context::Context;
 use crate::counters::{SharedTally, Tally};
@@ -94,7 +94,7 @@ impl Worker {
         let mut rest = Rest::new(self.idle);
         let mut burst = Burst::new();
         let mut bin = Burst::new();
-        let expiry_interval = dpdk::cycles_hz() / EXPIRY_RATE;
+        let expiry_interval = cycles_hz() / EXPIRY_RATE;
         let mut next_expiry = cycles() + expiry_interval;
         while !self.signals.stop.load(Ordering::Relaxed) {
             let now = cycles();
@@ -130,10 +130,13 @@ impl Worker {
 
     /// Takes what the queues still hold to its verdicts, then ends what waits for more.
     fn finish(&mut self, burst: &mut Burst, bin: &mut Burst) {
-        // A source that never runs dry must not keep the member from stopping.
+        // A source that never runs dry must not keep the member from stopping, and neither must a port
+        // that takes nothing more: each turn may wait for that.
         const LAST_TURNS: usize = 64;
+        let deadline = cycles() + cycles_hz();
         for _ in 0..LAST_TURNS {
-            if self.turn(cycles(), burst, bin) == 0 {
+            let now = cycles();
+            if now >= deadline || self.turn(now, burst, bin) == 0 {
                 break;
             }
         }

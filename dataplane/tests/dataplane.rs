@@ -154,6 +154,25 @@ fn a_full_egress_port_drops_with_its_reason_and_loses_no_buffer() {
 }
 
 #[test]
+fn a_port_that_takes_nothing_more_does_not_keep_the_member_from_stopping() {
+    let _alone = cores();
+    let pool = Mempool::new("wire", 2047, 0, 2048, None).unwrap();
+    let (lan, wan) = (RingPort::new(1, 1024).unwrap(), RingPort::new(1, 64).unwrap());
+    let patient = DataplaneConfig { tx_wait_us: 500_000, ..config(&lan, &wan) };
+    let dataplane = Dataplane::start(eal(), &patient, &for_workers(0x1001)).unwrap();
+    for i in 0..30u32 {
+        let mut burst: Burst =
+            (0..32).map(|_| Mbuf::copy_from(&pool, &udp4(&i.to_be_bytes())).unwrap()).collect();
+        lan.inject(0, &mut burst);
+    }
+    let asked = Instant::now();
+    let last: Tally = dataplane.stop().unwrap().iter().map(|t| &t.tally).sum();
+    assert!(asked.elapsed() < Duration::from_secs(4), "{:?}", asked.elapsed());
+    assert_eq!(last.received(), last.accounted());
+    assert!(last.drops(DropReason::TxFull) > 0);
+}
+
+#[test]
 fn a_port_that_is_not_there_is_named_and_nothing_is_left_running() {
     let _alone = cores();
     let lan = RingPort::new(1, 64).unwrap();

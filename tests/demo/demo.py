@@ -27,7 +27,8 @@ LONGEST_RUN_S = 60
 
 def main():
     arguments = parse_arguments()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("demo: stopped"))
+    for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(sign, lambda *_: sys.exit("\ndemo: stopped"))
     with contextlib.ExitStack() as stack:
         work = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="getvpn-demo-")))
         frames = prepare_input(arguments, work)
