@@ -29,44 +29,28 @@ pub fn socket(value: &Value<'_>, base: &Path) -> Result<PathBuf, ConfigError> {
     Ok(path)
 }
 
-/// A file that can be read.
+/// What is in a file of at most `limit` octets.
 ///
 /// # Errors
-/// When there is none, it is empty, or it may not be read.
-pub fn readable(value: &Value<'_>, base: &Path) -> Result<PathBuf, ConfigError> {
+/// When there is none, it is empty or longer, or it may not be read.
+pub fn read_limited(value: &Value<'_>, base: &Path, limit: usize) -> Result<Vec<u8>, ConfigError> {
     let path = path(value, base)?;
-    open(value, &path).map(|_| path)
-}
-
-/// A file with a secret in it, which can be read by its owner only.
-///
-/// # Errors
-/// As [`readable`], and when others than its owner may use it.
-pub fn secret(value: &Value<'_>, base: &Path) -> Result<PathBuf, ConfigError> {
-    let path = path(value, base)?;
-    let (_, meta) = open(value, &path)?;
-    owner_only(value, &path, &meta).map(|()| path)
+    let (file, _) = open(value, &path)?;
+    let mut octets = Vec::new();
+    read_all(value, &path, file, limit, &mut octets).map(|()| octets)
 }
 
 /// What is in a file with a secret in it, of at most `limit` octets.
 ///
 /// # Errors
-/// As [`secret`], and when there is more in it.
+/// As [`read_limited`], and when others than its owner may use it.
 pub fn read_secret(value: &Value<'_>, base: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>, ConfigError> {
     let path = path(value, base)?;
     let (file, meta) = open(value, &path)?;
     owner_only(value, &path, &meta)?;
     // Room for all at once, so that no half-read secret is left behind in freed memory.
     let mut octets = Zeroizing::new(Vec::with_capacity(limit + 1));
-    let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
-    let shown = path.display();
-    file.take(most)
-        .read_to_end(&mut octets)
-        .map_err(|e| value.error(format!("{shown} cannot be read: {e}")))?;
-    if octets.len() > limit {
-        return Err(value.error(format!("{shown} is longer than {limit} octets")));
-    }
-    Ok(octets)
+    read_all(value, &path, file, limit, &mut octets).map(|()| octets)
 }
 
 /// What is wrong when others than the owner may use a file; `None` also when there is no such file.
@@ -98,6 +82,23 @@ fn open(value: &Value<'_>, path: &Path) -> Result<(File, Metadata), ConfigError>
         return Err(value.error(format!("{shown} is empty")));
     }
     Ok((file, meta))
+}
+
+/// What is in `file`, behind what `octets` holds; an error when it is more than `limit` octets.
+fn read_all(
+    value: &Value<'_>,
+    path: &Path,
+    file: File,
+    limit: usize,
+    octets: &mut Vec<u8>,
+) -> Result<(), ConfigError> {
+    let shown = path.display();
+    let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+    file.take(most).read_to_end(octets).map_err(|e| value.error(format!("{shown} cannot be read: {e}")))?;
+    if octets.len() > limit {
+        return Err(value.error(format!("{shown} is longer than {limit} octets")));
+    }
+    Ok(())
 }
 
 fn owner_only(value: &Value<'_>, path: &Path, meta: &Metadata) -> Result<(), ConfigError> {

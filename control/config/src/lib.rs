@@ -4,9 +4,12 @@
 //! Where to begin: [`read`] fetches the text, [`Document`] parses it, [`Section`] and [`Value`] give out
 //! what is in it.
 
+pub mod credentials;
 mod document;
 mod error;
 pub mod files;
+pub mod logging;
+pub mod protocol;
 pub mod psk;
 mod reader;
 pub mod selector;
@@ -16,7 +19,6 @@ mod unique;
 
 pub use document::{Document, read};
 pub use error::{ConfigError, Source};
-pub use psk::PreSharedKey;
 pub use reader::{Section, Value};
 pub use selector::Selector;
 pub use unique::Unique;

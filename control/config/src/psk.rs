@@ -8,7 +8,7 @@
 use crate::error::ConfigError;
 use crate::files;
 use crate::reader::Value;
-use std::fmt;
+use getvpn_gdoi::crypto::Secret;
 use std::path::Path;
 use zeroize::Zeroizing;
 
@@ -18,54 +18,36 @@ pub const MAX_LEN: usize = 256;
 /// `0x`, two digits an octet, a newline.
 const MAX_FILE: usize = 2 + 2 * MAX_LEN + 2;
 
-/// A pre-shared key of 1 to [`MAX_LEN`] octets. Wiped when dropped; Debug does not show it.
-#[derive(Clone)]
-pub struct PreSharedKey(Zeroizing<Vec<u8>>);
+/// The pre-shared key of 1 to [`MAX_LEN`] octets in the file that a value names.
+///
+/// # Errors
+/// When the file cannot be read, others than its owner may use it, or it holds no key.
+pub fn read(value: &Value<'_>, base: &Path) -> Result<Secret, ConfigError> {
+    let content = files::read_secret(value, base, MAX_FILE)?;
+    from_content(&content).map_err(|problem| {
+        let file = value.string("a path").map_or_else(|_| base.into(), |name| base.join(name));
+        value.error(format!("{} {problem}", file.display()))
+    })
+}
 
-impl PreSharedKey {
-    /// Reads the file that a value names.
-    ///
-    /// # Errors
-    /// When the file cannot be read, others than its owner may use it, or it holds no key.
-    pub fn read(value: &Value<'_>, base: &Path) -> Result<Self, ConfigError> {
-        let content = files::read_secret(value, base, MAX_FILE)?;
-        Self::from_content(&content).map_err(|problem| {
-            let file = value.string("a path").map_or_else(|_| base.into(), |name| base.join(name));
-            value.error(format!("{} {problem}", file.display()))
-        })
-    }
-
-    /// The key's octets.
-    #[must_use]
-    pub fn octets(&self) -> &[u8] {
-        &self.0
-    }
-
-    /// The key that a file with this content holds, or what is wrong with the file.
-    fn from_content(content: &[u8]) -> Result<Self, String> {
-        let line = match content {
-            [line @ .., b'\r', b'\n'] | [line @ .., b'\n'] => line,
-            line => line,
-        };
-        let key = match line.strip_prefix(b"0x") {
-            Some(digits) => from_hex(digits)?,
-            None => Zeroizing::new(line.to_vec()),
-        };
-        match key.len() {
-            0 => Err("holds no key, only a newline".to_owned()),
-            1..=MAX_LEN => Ok(Self(key)),
-            _ => Err(format!("holds a key of {} octets; at most {MAX_LEN} are possible", key.len())),
-        }
+/// The key that a file with this content holds, or what is wrong with the file.
+fn from_content(content: &[u8]) -> Result<Secret, String> {
+    let line = match content {
+        [line @ .., b'\r', b'\n'] | [line @ .., b'\n'] => line,
+        line => line,
+    };
+    let key = match line.strip_prefix(b"0x") {
+        Some(digits) => from_hex(digits)?,
+        None => Secret::from(line),
+    };
+    match key.len() {
+        0 => Err("holds no key, only a newline".to_owned()),
+        1..=MAX_LEN => Ok(key),
+        _ => Err(format!("holds a key of {} octets; at most {MAX_LEN} are possible", key.len())),
     }
 }
 
-impl fmt::Debug for PreSharedKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("PreSharedKey(..)")
-    }
-}
-
-fn from_hex(digits: &[u8]) -> Result<Zeroizing<Vec<u8>>, String> {
+fn from_hex(digits: &[u8]) -> Result<Secret, String> {
     if digits.is_empty() || !digits.len().is_multiple_of(2) {
         return Err(format!(
             "starts with 0x, so its key is in hex, two digits an octet; there are {} digits",
@@ -73,6 +55,7 @@ fn from_hex(digits: &[u8]) -> Result<Zeroizing<Vec<u8>>, String> {
         ));
     }
     let digit = |octet: u8| char::from(octet).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    // Room for all at once, so that no half-read key is left behind in freed memory.
     let mut key = Zeroizing::new(Vec::with_capacity(digits.len() / 2));
     for (at, pair) in digits.chunks_exact(2).enumerate() {
         match (digit(pair[0]), digit(pair[1])) {
@@ -85,7 +68,7 @@ fn from_hex(digits: &[u8]) -> Result<Zeroizing<Vec<u8>>, String> {
             }
         }
     }
-    Ok(key)
+    Ok(Secret::from(key.as_slice()))
 }
 
 #[cfg(test)]
@@ -105,20 +88,16 @@ mod tests {
             (b"0", b"0"),
             (b"0X41", b"0X41"),
         ] {
-            assert_eq!(PreSharedKey::from_content(content).unwrap().octets(), key, "{content:?}");
+            assert_eq!(from_content(content).unwrap(), key, "{content:?}");
         }
         for content in [&b"\n"[..], b"\r\n", b""] {
-            assert_eq!(
-                PreSharedKey::from_content(content).unwrap_err(),
-                "holds no key, only a newline",
-                "{content:?}"
-            );
+            assert_eq!(from_content(content).unwrap_err(), "holds no key, only a newline", "{content:?}");
         }
     }
 
     #[test]
     fn behind_0x_stands_a_key_in_hex() {
-        let key = |content: &[u8]| PreSharedKey::from_content(content).map(|key| key.octets().to_vec());
+        let key = |content: &[u8]| from_content(content).map(|key| key.to_vec());
         assert_eq!(key(b"0x00fF0a\n"), Ok(vec![0, 255, 10]));
         assert!(key(b"0x").unwrap_err().contains("there are 0 digits"));
         assert!(key(b"0x123").unwrap_err().contains("there are 3 digits"));
@@ -128,13 +107,13 @@ mod tests {
 
     #[test]
     fn a_key_has_at_most_256_octets() {
-        let long = |octets| PreSharedKey::from_content(&vec![b'k'; octets]).map(|key| key.octets().len());
+        let long = |octets| from_content(&vec![b'k'; octets]).map(|key| key.len());
         assert_eq!(long(256), Ok(256));
         assert_eq!(long(257), Err("holds a key of 257 octets; at most 256 are possible".to_owned()));
         let hex = |octets| {
             let content = format!("0x{}\r\n", "6b".repeat(octets));
             assert_eq!(content.len() <= MAX_FILE, octets <= 256);
-            PreSharedKey::from_content(content.as_bytes()).map(|key| key.octets().len())
+            from_content(content.as_bytes()).map(|key| key.len())
         };
         assert_eq!(hex(256), Ok(256));
         assert!(hex(257).is_err());
@@ -143,7 +122,7 @@ mod tests {
     proptest! {
         #[test]
         fn neither_debug_nor_an_error_shows_a_part_of_the_key(text in "(0x)?[a-p]{0,300}\n?") {
-            let said = match PreSharedKey::from_content(text.as_bytes()) {
+            let said = match from_content(text.as_bytes()) {
                 Ok(key) => format!("{key:?}"),
                 Err(problem) => problem,
             };

@@ -3,6 +3,7 @@
 
 use crate::error::{ConfigError, Source};
 use std::ops::{Range, RangeInclusive};
+use std::time::Duration;
 use toml::de::{DeTable, DeValue};
 
 /// A table of the document, with the keys that it may have.
@@ -93,6 +94,12 @@ impl<'a> Section<'a> {
         self.source.error(self.span.start, &self.path, problem)
     }
 
+    /// The line that the section starts in.
+    #[must_use]
+    pub fn line(&self) -> usize {
+        self.source.line(self.span.start)
+    }
+
     fn path_of(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
@@ -181,12 +188,6 @@ impl<'a> Value<'a> {
         known.ok_or_else(|| self.error(format!("expected {what}: {}, found {number}", listed.join(", "))))
     }
 
-    /// Whether this is an array, for keys that take a single value too.
-    #[must_use]
-    pub fn is_array(&self) -> bool {
-        self.value.is_array()
-    }
-
     /// Whether this is an integer, for keys that take something else too.
     #[must_use]
     pub fn is_integer(&self) -> bool {
@@ -209,6 +210,29 @@ impl<'a> Value<'a> {
             let hint = nearest(word, &names).map(|n| format!("; did you mean {n:?}?")).unwrap_or_default();
             self.error(format!("expected {what}, found {word:?}{hint}"))
         })
+    }
+
+    /// Whether something is so.
+    ///
+    /// # Errors
+    /// When the value is no boolean.
+    pub fn boolean(&self) -> Result<bool, ConfigError> {
+        self.value.as_bool().ok_or_else(|| self.wrong_kind("true or false"))
+    }
+
+    /// A whole number of seconds within a range.
+    ///
+    /// # Errors
+    /// When the value is no integer, or one outside the range.
+    pub fn seconds(&self, range: RangeInclusive<u32>, what: &str) -> Result<Duration, ConfigError> {
+        let range = u64::from(*range.start())..=u64::from(*range.end());
+        self.integer(range, &format!("{what} in seconds")).map(Duration::from_secs)
+    }
+
+    /// The items of an array, or the value itself when it is none.
+    #[must_use]
+    pub fn one_or_several(&self) -> Vec<Value<'a>> {
+        self.items().unwrap_or_else(|_| vec![self.clone()])
     }
 
     /// The items of an array; errors about them name the array's key.

@@ -34,8 +34,9 @@ fn a_secret_that_others_may_use_is_refused_by_whatever_reads_it() {
         let expected = if fine { Ok(()) } else { Err(said) };
         with(base, &format!("k = {name:?}"), |root, base| {
             let value = root.get("k").unwrap();
-            assert_eq!(files::secret(&value, base).map(|_| ()).map_err(|e| e.problem), expected);
-            assert_eq!(PreSharedKey::read(&value, base).map(|_| ()).map_err(|e| e.problem), expected);
+            let read = files::read_secret(&value, base, 64);
+            assert_eq!(read.map(|_| ()).map_err(|e| e.problem), expected);
+            assert_eq!(psk::read(&value, base).map(|_| ()).map_err(|e| e.problem), expected);
         });
     }
 }
@@ -51,10 +52,10 @@ fn a_pre_shared_key_is_read_from_its_file_and_what_is_wrong_names_the_file() {
     write(base, "long", [b'a'; 257], 0o600);
     write(base, "huge", [b'a'; 100_000], 0o600);
     let read = |name: &str| {
-        with(base, &format!("k = {name:?}"), |root, base| PreSharedKey::read(&root.get("k").unwrap(), base))
+        with(base, &format!("k = {name:?}"), |root, base| psk::read(&root.get("k").unwrap(), base))
     };
-    assert_eq!(read("good").unwrap().octets(), b"correct horse");
-    assert_eq!(read("hex").unwrap().octets(), [0, 0xff]);
+    assert_eq!(read("good").unwrap(), b"correct horse"[..]);
+    assert_eq!(read("hex").unwrap(), [0, 0xff][..]);
     for (name, said) in [
         ("none", "there is no file "),
         ("newline", "newline holds no key, only a newline"),

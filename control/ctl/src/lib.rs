@@ -30,3 +30,6 @@ pub use spi::{ParseSpiError, Spi};
 
 /// Where `getvpn-gm` listens unless its configuration says otherwise.
 pub const DEFAULT_GM_SOCKET: &str = "/run/getvpn/gm.sock";
+
+/// Where `getvpn-ks` listens unless its configuration says otherwise.
+pub const DEFAULT_KS_SOCKET: &str = "/run/getvpn/ks.sock";

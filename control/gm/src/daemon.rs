@@ -102,8 +102,8 @@ pub fn run(mut config: Config, machine: &Machine, options: &Options) -> Result<(
     let stop = stop_signal()?;
     let socket = ControlSocket::bind(&config.control.socket)?;
     let groups = std::mem::take(&mut config.groups);
-    if let Some(warning) = &config.warning {
-        warn!(event = "keys_open_to_others", "{warning}");
+    for warning in &config.warnings {
+        warn!(event = "configuration_warning", "{warning}");
     }
     tell_what_is_missing(&groups);
     let mut reservations = match manual::any_seals(&groups) {

@@ -113,10 +113,15 @@ mod tests {
             eal_args: eal.iter().map(|&argument| argument.to_owned()).collect(),
             workers: Workers { cores: vec![1], idle: Idle::Spin, buffers: 1024, tx_wait_us: 0 },
             links: Vec::new(),
-            control: Control { socket: "/run/getvpn/site a.sock".into(), state: "state".into() },
+            control: Control {
+                socket: "/run/getvpn/site a.sock".into(),
+                state: "state".into(),
+                listen: "0.0.0.0:848".parse().expect("an address"),
+                multicast_interface: None,
+            },
             local: Vec::new(),
             groups: Vec::new(),
-            warning: None,
+            warnings: Vec::new(),
         }
     }
 

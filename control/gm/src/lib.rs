@@ -8,7 +8,7 @@ pub mod answers;
 pub mod config;
 pub mod daemon;
 pub mod eal;
-pub mod logging;
+pub use getvpn_config::logging;
 pub mod manual;
 pub mod member;
 pub mod reserve;

@@ -75,7 +75,7 @@ fn run(arguments: Arguments) -> Result<(), RunError> {
     let machine = Machine::this().map_err(RunError::Machine)?;
     let config = Config::load(&arguments.config, &machine)?;
     if arguments.check {
-        if let Some(warning) = &config.warning {
+        for warning in &config.warnings {
             eprintln!("getvpn-gm: warning: {warning}");
         }
         println!("OK");

@@ -1,40 +1,28 @@
 //! Groups as they are written in a configuration: `[[group]]`. Control thread, at the start.
 
 use super::sa::{self, ReadSa};
-use super::{Credentials, GroupConfig, Registration};
-use getvpn_config::{ConfigError, PreSharedKey, Section, Unique, files};
+use super::{GroupConfig, registration};
+use getvpn_config::{ConfigError, Section, Unique};
 use getvpn_dataplane::{Enforce, WithoutSa};
 use std::net::SocketAddr;
 use std::path::Path;
 
-const KEYS: [&str; 11] = [
-    "name",
-    "id",
-    "without_sa",
-    "enforce",
-    "key_servers",
-    "local_id",
-    "psk_file",
-    "certificate",
-    "private_key",
-    "trust_anchors",
-    "sa",
-];
-
-const CREDENTIALS: [&str; 4] = ["psk_file", "certificate", "private_key", "trust_anchors"];
+const KEYS: [&str; 6] = ["name", "id", "without_sa", "enforce", "key_servers", "sa"];
 
 /// Reads every `[[group]]`.
 pub(super) fn read_all(
     root: &Section<'_>,
     base: &Path,
     workers: usize,
+    listen: SocketAddr,
+    warnings: &mut Vec<String>,
 ) -> Result<Vec<GroupConfig>, ConfigError> {
     let mut groups = Vec::new();
     let mut names = Unique::default();
     let mut ids = Unique::default();
     let mut sas = BetweenSas::default();
     for section in root.tables("group")? {
-        section.only(&KEYS)?;
+        section.only(&[&KEYS[..], &registration::KEYS].concat())?;
         let name = section.need("name", "the group's name")?;
         let name_text = name.string("a name")?;
         names.claim(&name, name_text.to_owned(), &format!("a group {name_text:?}"))?;
@@ -53,7 +41,10 @@ pub(super) fn read_all(
                 ("receive-only", Enforce::ReceiveOnly),
             ])
         })?;
-        let registration = registration(&section, base)?;
+        let registration = registration::read(&section, base, workers, listen, warnings)?;
+        if registration.is_some() && id.is_none() {
+            return Err(section.missing("id", "the group's number, by which its key servers know it"));
+        }
         let mut manual = Vec::new();
         for sa in section.tables("sa")? {
             let sa = sa::read(&sa, groups.len(), workers)?;
@@ -73,62 +64,6 @@ pub(super) fn read_all(
         });
     }
     Ok(groups)
-}
-
-fn registration(section: &Section<'_>, base: &Path) -> Result<Option<Registration>, ConfigError> {
-    let Some(servers) = section.get("key_servers") else {
-        for key in CREDENTIALS.iter().chain(&["local_id"]) {
-            if let Some(value) = section.get(key) {
-                return Err(value.error("has no effect without key_servers; add them or remove it"));
-            }
-        }
-        return Ok(None);
-    };
-    let mut key_servers = Vec::new();
-    for value in servers.items()? {
-        let text = value.string("an address with its port, such as \"192.0.2.1:848\"")?;
-        let server: SocketAddr = text.parse().map_err(|_| {
-            value.error(format!(
-                "{text:?} is no address with a port; write \"192.0.2.1:848\" or \"[2001:db8::1]:848\""
-            ))
-        })?;
-        if key_servers.contains(&server) {
-            return Err(value.error(format!("{server} is named twice; remove one")));
-        }
-        key_servers.push(server);
-    }
-    if key_servers.is_empty() {
-        return Err(servers.error("empty; name at least one, such as [\"192.0.2.1:848\"], or remove the key"));
-    }
-    let local_id = section.get("local_id").map(|value| value.string("an identity")).transpose()?;
-    Ok(Some(Registration {
-        key_servers,
-        local_id: local_id.map(str::to_owned),
-        credentials: credentials(section, base)?,
-    }))
-}
-
-fn credentials(section: &Section<'_>, base: &Path) -> Result<Credentials, ConfigError> {
-    let [psk, certificate, private_key, anchors] = CREDENTIALS.map(|key| section.get(key));
-    if let Some(psk) = psk {
-        if let Some(other) = certificate.or(private_key).or(anchors) {
-            return Err(other.error("psk_file is given too; use a pre-shared key or a certificate, not both"));
-        }
-        return Ok(Credentials::PreShared(PreSharedKey::read(&psk, base)?));
-    }
-    let Some(certificate) = certificate else {
-        if let Some(other) = private_key.or(anchors) {
-            return Err(other.error("has no effect without certificate; add that or remove it"));
-        }
-        return Err(section.missing("psk_file", "psk_file, or certificate, private_key and trust_anchors"));
-    };
-    let certificate = files::readable(&certificate, base)?;
-    let private_key = section.need("private_key", "the file of the certificate's private key")?;
-    let private_key = files::secret(&private_key, base)?;
-    let anchors = section.need("trust_anchors", "the file, or an array of files, of the CAs to trust")?;
-    let anchors = if anchors.is_array() { anchors.items()? } else { vec![anchors] };
-    let trust_anchors = anchors.iter().map(|value| files::readable(value, base)).collect::<Result<_, _>>()?;
-    Ok(Credentials::Certificate { certificate, private_key, trust_anchors })
 }
 
 /// What must hold between the SAs of all groups.

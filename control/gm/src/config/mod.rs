@@ -3,18 +3,21 @@
 
 mod group;
 mod machine;
+mod registration;
+mod replay;
 mod sa;
 mod selector;
 #[cfg(test)]
 mod tests;
 
-pub use getvpn_config::{ConfigError, PreSharedKey};
+pub use getvpn_config::ConfigError;
 pub use machine::Machine;
+pub use registration::{KeyServer, Limits, Recovery, Registration};
 
-use getvpn_config::{Document, Section, Unique, files};
+use getvpn_config::{Document, Section, Unique, Value, files, protocol};
 use getvpn_ctl::DEFAULT_GM_SOCKET;
 use getvpn_dataplane::{Enforce, Idle, LinkConfig, LocalAction, LocalRule, SaParams, WithoutSa};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -33,8 +36,9 @@ pub struct Config {
     pub local: Vec<LocalRule>,
     /// The groups, in order.
     pub groups: Vec<GroupConfig>,
-    /// What is not wrong but should be put right: the file holds keys and others may read it.
-    pub warning: Option<String>,
+    /// What is not wrong but should be put right, one line each: the file holds keys and others may read
+    /// it, or something weak is named.
+    pub warnings: Vec<String>,
 }
 
 /// `[workers]`.
@@ -57,6 +61,11 @@ pub struct Control {
     pub socket: PathBuf,
     /// The directory of what must survive a restart.
     pub state: PathBuf,
+    /// Where datagrams of key servers arrive, and where those to them come from. Port 0 lets the system
+    /// choose.
+    pub listen: SocketAddr,
+    /// The address of the interface that multicast rekeys arrive on; `None` leaves it to the routes.
+    pub multicast_interface: Option<IpAddr>,
 }
 
 /// `[[group]]`.
@@ -74,33 +83,6 @@ pub struct GroupConfig {
     pub registration: Option<Registration>,
     /// Its manual SAs, in order.
     pub sas: Vec<ManualSa>,
-}
-
-/// How a member gets SAs from key servers.
-#[derive(Clone, Debug)]
-pub struct Registration {
-    /// Tried in order.
-    pub key_servers: Vec<SocketAddr>,
-    /// Who this member says that it is.
-    pub local_id: Option<String>,
-    /// How it proves that.
-    pub credentials: Credentials,
-}
-
-/// What a member authenticates with. All files can be read, secret ones by their owner only.
-#[derive(Clone, Debug)]
-pub enum Credentials {
-    /// A pre-shared key.
-    PreShared(PreSharedKey),
-    /// A certificate with its key, and whom to trust.
-    Certificate {
-        /// The certificate.
-        certificate: PathBuf,
-        /// Its private key.
-        private_key: PathBuf,
-        /// Certificates of CAs.
-        trust_anchors: Vec<PathBuf>,
-    },
 }
 
 /// `[[group.sa]]`.
@@ -122,6 +104,9 @@ const KEYS: [&str; 6] = ["eal", "workers", "link", "control", "policy", "group"]
 /// EAL options that say which cores to use, which this daemon derives from `[workers] cores`.
 const CORE_OPTIONS: [&str; 6] = ["--lcores", "--main-lcore", "-l", "-c", "-s", "-S"];
 
+/// GDOI's port (RFC 6407 section 2.1) on every IPv4 address.
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 848);
+
 /// lcore 0 is the control thread's, and DPDK as Debian builds it has 128.
 const MAX_WORKERS: usize = 127;
 
@@ -135,7 +120,7 @@ impl Config {
         let mut config = Self::parse(file, &text, machine)?;
         let keys = config.groups.iter().any(|group| !group.sas.is_empty());
         let problem = files::open_to_others(file).filter(|_| keys);
-        config.warning = problem.map(|problem| format!("{} {problem}", file.display()));
+        config.warnings.extend(problem.map(|problem| format!("{} {problem}", file.display())));
         Ok(config)
     }
 
@@ -144,15 +129,17 @@ impl Config {
         let (root, base) = (document.root(), document.base());
         root.only(&KEYS)?;
         let workers = workers(&root, machine)?;
-        let groups = group::read_all(&root, base, workers.cores.len())?;
+        let control = control(&root, file, base)?;
+        let mut warnings = Vec::new();
+        let groups = group::read_all(&root, base, workers.cores.len(), control.listen, &mut warnings)?;
         Ok(Config {
             eal_args: eal_args(&root)?,
             workers,
             links: links(&root)?,
-            control: control(&root, file, base)?,
+            control,
             local: local_rules(&root)?,
             groups,
-            warning: None,
+            warnings,
         })
     }
 }
@@ -253,16 +240,38 @@ fn links(root: &Section<'_>) -> Result<Vec<LinkConfig>, ConfigError> {
 
 fn control(root: &Section<'_>, file: &Path, base: &Path) -> Result<Control, ConfigError> {
     // Beside the keys, so that state and keys move together and no two members share it by accident.
-    let mut control = Control { socket: DEFAULT_GM_SOCKET.into(), state: file.with_extension("state") };
+    let mut control = Control {
+        socket: DEFAULT_GM_SOCKET.into(),
+        state: file.with_extension("state"),
+        listen: DEFAULT_LISTEN,
+        multicast_interface: None,
+    };
     let Some(section) = root.table("control")? else { return Ok(control) };
-    section.only(&["socket", "state"])?;
+    section.only(&["socket", "state", "listen", "multicast_interface"])?;
     if let Some(value) = section.get("socket") {
         control.socket = files::socket(&value, base)?;
     }
     if let Some(value) = section.get("state") {
         control.state = files::path(&value, base)?;
     }
+    if let Some(value) = section.get("listen") {
+        control.listen = protocol::socket_address(&value, "an address with its port")?;
+        if control.listen.ip().is_multicast() {
+            return Err(value.error("a multicast address; name one of this machine, or 0.0.0.0 for all"));
+        }
+    }
+    if let Some(value) = section.get("multicast_interface") {
+        control.multicast_interface = Some(interface(&value)?);
+    }
     Ok(control)
+}
+
+fn interface(value: &Value<'_>) -> Result<IpAddr, ConfigError> {
+    const WHAT: &str = "an address of an interface of this machine, such as \"192.0.2.7\"";
+    let text = value.string(WHAT)?;
+    let address: Option<IpAddr> = text.parse().ok();
+    let address = address.filter(|address| !address.is_multicast() && !address.is_unspecified());
+    address.ok_or_else(|| value.error(format!("{text:?} is none; expected {WHAT}")))
 }
 
 fn local_rules(root: &Section<'_>) -> Result<Vec<LocalRule>, ConfigError> {

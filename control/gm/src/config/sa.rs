@@ -2,10 +2,10 @@
 //! no I/O. Never puts a key, or a part of one, into an error.
 
 use super::ManualSa;
-use super::selector;
+use super::{replay, selector};
 use getvpn_config::{ConfigError, Section, Value};
 use getvpn_dataplane::transform::Transform;
-use getvpn_dataplane::{Direction, Mode, ReplayPolicy, SaParams};
+use getvpn_dataplane::{Direction, Mode, SaParams};
 use std::time::Duration;
 use zeroize::Zeroizing;
 
@@ -25,8 +25,6 @@ const KEYS: [&str; 13] = [
     "lifetime_s",
 ];
 
-const DEFAULT_WINDOW: u32 = 1024;
-const DEFAULT_SENDERS: u32 = 64;
 const DEFAULT_SID_BITS: u8 = 16;
 
 /// What the checks between SAs need besides the SA.
@@ -67,7 +65,7 @@ pub(super) fn read<'a>(
         }
         None => Direction::Both,
     };
-    let replay = replay(section, transform, direction, workers)?;
+    let replay = replay::read(section, Some(transform), direction.sends(), workers)?;
 
     let sid_bits = match section.get("sid_bits") {
         Some(value) => {
@@ -131,60 +129,6 @@ fn sender_id(value: &Value<'_>, sid_bits: u8, workers: usize) -> Result<u32, Con
         )));
     }
     Ok(sid)
-}
-
-fn replay(
-    section: &Section<'_>,
-    transform: Transform,
-    direction: Direction,
-    workers: usize,
-) -> Result<ReplayPolicy, ConfigError> {
-    #[derive(Clone, Copy, PartialEq)]
-    enum Kind {
-        None,
-        Counter,
-        Sender,
-    }
-    let value = section.get("replay");
-    let kind = match &value {
-        Some(value) => {
-            value.choice(&[("none", Kind::None), ("counter", Kind::Counter), ("sender", Kind::Sender)])?
-        }
-        None => Kind::None,
-    };
-    let window_value = section.get("replay_window");
-    let senders_value = section.get("replay_senders");
-    if let (Some(window), Kind::None) = (&window_value, kind) {
-        return Err(
-            window.error("has no effect without replay = \"counter\" or \"sender\"; add one or remove it")
-        );
-    }
-    if let (Some(senders), Kind::None | Kind::Counter) = (&senders_value, kind) {
-        return Err(senders.error("has no effect without replay = \"sender\"; add that or remove it"));
-    }
-    let window = match window_value {
-        Some(value) => value.integer(64..=65536, "a window in packets")?,
-        None => DEFAULT_WINDOW,
-    };
-    match (kind, &value) {
-        (Kind::Sender, Some(value)) if !transform.is_counter_mode() => Err(value.error(format!(
-            "{} carries no sender ID in its IV; use replay = \"none\", \"counter\", or a counter-mode transform such as aes-128-gcm",
-            transform.name()
-        ))),
-        (Kind::Counter, Some(value)) if workers > 1 && direction.sends() => Err(value.error(format!(
-            "a counter window follows one sender, and the {workers} workers of this member are {workers} senders; use {}one worker core",
-            if transform.is_counter_mode() { "replay = \"sender\" or " } else { "replay = \"none\" or " }
-        ))),
-        (Kind::None, _) => Ok(ReplayPolicy::None),
-        (Kind::Counter, _) => Ok(ReplayPolicy::Counter { window }),
-        (Kind::Sender, _) => {
-            let max_senders = match senders_value {
-                Some(value) => value.integer(1..=65536, "a number of senders")?,
-                None => DEFAULT_SENDERS,
-            };
-            Ok(ReplayPolicy::Sender { window, max_senders })
-        }
-    }
 }
 
 /// A key that must be there unless its length is 0.

@@ -1,10 +1,12 @@
 //! What a configuration means, and that what is wrong is told with its place and its remedy.
 
 mod bad;
+mod registration;
 
 use super::*;
 use getvpn_dataplane::transform::Transform;
 use getvpn_dataplane::{Direction, Mode, Prefix, ReplayPolicy, Selector};
+use getvpn_gdoi::ike::Credentials;
 use proptest::prelude::*;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -44,7 +46,12 @@ fn what_is_not_said_has_its_default() {
     let workers = Workers { cores: vec![1], idle: Idle::Spin, buffers: 16_384, tx_wait_us: 100 };
     assert_eq!(config.workers, workers);
     assert_eq!(config.links[0].mtu, 1500);
-    let control = Control { socket: "/run/getvpn/gm.sock".into(), state: "gm.state".into() };
+    let control = Control {
+        socket: "/run/getvpn/gm.sock".into(),
+        state: "gm.state".into(),
+        listen: "0.0.0.0:848".parse().unwrap(),
+        multicast_interface: None,
+    };
     assert_eq!(config.control, control);
     assert!(config.local.is_empty());
     let group = &config.groups[0];
@@ -113,9 +120,11 @@ selectors = [{ src = "10.0.0.0/8", dst = "10.0.0.0/8" }]   # also protocol, src_
     let group = &config.groups[0];
     assert_eq!(group.id, Some(1234));
     let registration = group.registration.as_ref().unwrap();
-    assert_eq!(registration.key_servers, ["192.0.2.1:848".parse().unwrap()]);
-    let Credentials::PreShared(key) = &registration.credentials else { panic!("no pre-shared key") };
-    assert_eq!(key.octets(), b"secret");
+    let server = KeyServer { address: "192.0.2.1:848".parse().unwrap(), identity: None };
+    assert_eq!(registration.key_servers, [server]);
+    assert_eq!(registration.identity, Some("gm1.example.net".parse().unwrap()));
+    let Credentials::Psk(key) = &registration.credentials else { panic!("no pre-shared key") };
+    assert_eq!(*key, b"secret"[..]);
     assert_eq!(group.sas[0].params.integrity_key.len(), 20);
     assert_eq!(config.control.state, dir.path().join("gm.state"));
 }
@@ -194,13 +203,13 @@ fn a_file_with_keys_that_others_may_use_is_warned_about() {
         let said =
             format!("{shown} holds keys and others may use it (mode {mode:04o}); do `chmod 600 {shown}`");
         let config = Config::load(&file, &machine()).unwrap();
-        assert_eq!(config.warning, (!fine).then_some(said), "{mode:o}");
+        assert_eq!(config.warnings, if fine { vec![] } else { vec![said] }, "{mode:o}");
     }
     // Without keys there is nothing to protect.
     let registered = BASE[..BASE.find("[[group]]").unwrap()].to_owned();
     fs::write(&file, registered).unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
-    assert_eq!(Config::load(&file, &machine()).unwrap().warning, None);
+    assert!(Config::load(&file, &machine()).unwrap().warnings.is_empty());
 }
 
 #[test]
@@ -214,9 +223,14 @@ fn files_that_a_group_names_are_looked_at() {
     write("open.psk", "secret", 0o644);
     write("good.psk", "secret", 0o600);
     write("empty.psk", "", 0o600);
-    write("gm.crt", "certificate", 0o644);
-    write("gm.key", "key", 0o600);
-    let group = "[[group]]\nname = \"g\"\nkey_servers = [\"192.0.2.1:848\"]\n";
+    let made = |name: &str| {
+        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/testdata");
+        fs::read_to_string(from.join(name)).unwrap()
+    };
+    write("gm.crt", &made("gm1.crt"), 0o644);
+    write("gm.key", &made("gm1.key"), 0o600);
+    write("ca.crt", &made("ca.crt"), 0o644);
+    let group = "[[group]]\nname = \"g\"\nid = 7\nkey_servers = [\"192.0.2.1:848\"]\n";
     let links = &BASE[..BASE.find("[[group]]").unwrap()];
     let load = |credentials: &str| {
         let file = base.join("gm.toml");
@@ -224,18 +238,18 @@ fn files_that_a_group_names_are_looked_at() {
         Config::load(&file, &machine()).map_err(|e| e.to_string())
     };
     for (credentials, at, said) in [
-        ("psk_file = \"none.psk\"", ":10:12: group.psk_file: ", "there is no file"),
-        ("psk_file = \"open.psk\"", ":10:12: group.psk_file: ", "do `chmod 600 "),
-        ("psk_file = \"empty.psk\"", ":10:12: group.psk_file: ", "is empty"),
-        ("psk_file = \".\"", ":10:12: group.psk_file: ", "is no regular file"),
+        ("psk_file = \"none.psk\"", ":11:12: group.psk_file: ", "there is no file"),
+        ("psk_file = \"open.psk\"", ":11:12: group.psk_file: ", "do `chmod 600 "),
+        ("psk_file = \"empty.psk\"", ":11:12: group.psk_file: ", "is empty"),
+        ("psk_file = \".\"", ":11:12: group.psk_file: ", "is no regular file"),
         (
-            "certificate = \"gm.crt\"\nprivate_key = \"gm.crt\"\ntrust_anchors = \"gm.crt\"",
-            ":11:15: group.private_key: ",
+            "certificate = \"gm.crt\"\nprivate_key = \"gm.crt\"\ntrust_anchors = \"ca.crt\"",
+            ":12:15: group.private_key: ",
             "do `chmod 600 ",
         ),
         (
-            "certificate = \"gm.crt\"\nprivate_key = \"gm.key\"\ntrust_anchors = [\"gm.crt\", \"no.crt\"]",
-            ":12:28: group.trust_anchors: ",
+            "certificate = \"gm.crt\"\nprivate_key = \"gm.key\"\ntrust_anchors = [\"ca.crt\", \"no.crt\"]",
+            ":13:28: group.trust_anchors: ",
             "there is no file",
         ),
     ] {
@@ -243,13 +257,10 @@ fn files_that_a_group_names_are_looked_at() {
         assert!(error.contains(at) && error.contains(said), "{credentials}: {error}");
     }
     assert!(load("psk_file = \"good.psk\"").is_ok());
-    let all = load("certificate = \"gm.crt\"\nprivate_key = \"gm.key\"\ntrust_anchors = \"gm.crt\"").unwrap();
-    let credentials = &all.groups[0].registration.as_ref().unwrap().credentials;
-    let Credentials::Certificate { certificate, private_key, trust_anchors } = credentials else {
-        panic!("no certificate")
-    };
-    assert_eq!((certificate, private_key), (&base.join("gm.crt"), &base.join("gm.key")));
-    assert_eq!(*trust_anchors, [base.join("gm.crt")]);
+    let all = load("certificate = \"gm.crt\"\nprivate_key = \"gm.key\"\ntrust_anchors = \"ca.crt\"").unwrap();
+    let registration = all.groups[0].registration.as_ref().unwrap();
+    assert!(matches!(&registration.credentials, Credentials::Certificate(own) if own.chain().len() == 1));
+    assert_eq!(registration.identity, Some("CN=gm1.example.net,O=Example".parse().unwrap()));
 }
 
 #[test]
