@@ -1,4 +1,5 @@
 //! The key server daemon: authenticates members, owns the groups' policy and keys, and keeps members in
 //! step. Needs no DPDK.
 
+pub mod config;
 pub mod core;

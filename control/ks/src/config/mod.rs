@@ -1,0 +1,88 @@
+//! `ks.toml`, read and checked once into a [`Config`] that cannot be wrong. Read at the daemon's start
+//! and on reload. The first thing that is wrong is told with file, line, column, key and remedy.
+
+mod group;
+mod peer;
+mod rekey;
+mod server;
+#[cfg(test)]
+mod tests;
+
+pub use getvpn_config::ConfigError;
+pub use peer::{Peer, Peers, Who};
+pub use server::{Bounds, Server};
+
+use crate::core::{Access, GroupSettings, Limits, Settings};
+use getvpn_config::{Document, Section, files};
+use getvpn_ctl::DEFAULT_KS_SOCKET;
+use std::path::{Path, PathBuf};
+
+/// A key server's configuration.
+#[derive(Debug)]
+pub struct Config {
+    /// How it is reached, and who it is.
+    pub server: Server,
+    /// The control socket.
+    pub socket: PathBuf,
+    /// Who may authenticate; at least one.
+    pub peers: Peers,
+    /// The groups, in order; at least one, with different names and numbers.
+    pub groups: Vec<GroupSettings>,
+    /// What is not wrong but weak, or without effect: one line each.
+    pub warnings: Vec<String>,
+}
+
+const KEYS: [&str; 4] = ["server", "control", "peer", "group"];
+
+impl Config {
+    /// Reads and checks a configuration file and the files that it names.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn load(file: &Path) -> Result<Config, ConfigError> {
+        Self::parse(file, &getvpn_config::read(file)?)
+    }
+
+    /// What the core needs of it.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        let Bounds { members, member_invalid_spi_per_s, invalid_spi_per_s, .. } = self.server.bounds;
+        Settings {
+            groups: self.groups.clone(),
+            access: Access::new(&self.peers.settings()),
+            limits: Limits {
+                members: usize::try_from(members).unwrap_or(usize::MAX),
+                member_invalid_spi_per_s,
+                invalid_spi_per_s,
+                ..Limits::default()
+            },
+        }
+    }
+
+    fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
+        let document = Document::parse(file, text)?;
+        let (root, base) = (document.root(), document.base());
+        root.only(&KEYS)?;
+        let mut warnings = Vec::new();
+        let (server, default_key) = server::read(&root, base, &mut warnings)?;
+        let socket = socket(&root, base)?;
+        let groups = group::read_all(&root, &server.listen, &mut warnings)?;
+        let peers = peer::read_all(&root, base, &server, default_key.as_ref(), &groups)?;
+        for group in &groups {
+            if !peers.iter().any(|peer| peer.groups.contains(&group.id)) {
+                let name = &group.name;
+                warnings.push(format!(
+                    "{}: no peer may join group {name:?}; add it to the groups of a [[peer]]",
+                    file.display()
+                ));
+            }
+        }
+        Ok(Config { server, socket, peers, groups, warnings })
+    }
+}
+
+fn socket(root: &Section<'_>, base: &Path) -> Result<PathBuf, ConfigError> {
+    let Some(section) = root.table("control")? else { return Ok(DEFAULT_KS_SOCKET.into()) };
+    section.only(&["socket"])?;
+    section.get("socket").map_or(Ok(DEFAULT_KS_SOCKET.into()), |value| files::socket(&value, base))
+}

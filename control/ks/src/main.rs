@@ -1,0 +1,56 @@
+//! The key server daemon's command line. Reads it, and says how everything ended by the exit status.
+
+use clap::Parser;
+use getvpn_config::logging::LogFormat;
+use getvpn_ks::config::Config;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+const EXIT_CODES: &str = "Exit status:
+  0  with --check: the configuration is good
+  2  the command line or the configuration does not allow it to start";
+
+/// The key server of a group-encrypted VPN: authenticates members and hands them their SAs.
+#[derive(Debug, Parser)]
+#[command(name = "getvpn-ks", version, after_help = EXIT_CODES, max_term_width = 100)]
+struct Arguments {
+    /// The configuration, ks.toml.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+
+    /// Check the configuration, say what is wrong with it, and end.
+    #[arg(long)]
+    check: bool,
+
+    /// How log lines look.
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
+    log_format: LogFormat,
+
+    /// What is logged: error, warn, info, debug, trace, or a filter such as info,getvpn_ks=debug.
+    #[arg(long, env = "GETVPN_LOG", value_name = "LEVEL", default_value = "info")]
+    log_level: String,
+}
+
+fn main() -> ExitCode {
+    // clap itself ends a wrong command line with exit status 2.
+    let arguments = Arguments::parse();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("getvpn-ks: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), String> {
+    let config = Config::load(&arguments.config).map_err(|error| error.to_string())?;
+    if arguments.check {
+        for warning in &config.warnings {
+            eprintln!("getvpn-ks: warning: {warning}");
+        }
+        println!("OK");
+        return Ok(());
+    }
+    Err("this version only checks configurations and does not serve members; run it with --check".to_owned())
+}
