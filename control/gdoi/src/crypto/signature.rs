@@ -29,6 +29,11 @@ pub enum SignatureScheme {
     EcdsaP256Sha256,
     /// ECDSA over P-384 with SHA2-384, as r and s of 48 octets each (RFC 4754). The message is hashed here.
     EcdsaP384Sha384,
+    /// ECDSA over P-256 of a digest of 32 octets: how IKEv1 signs its HASH payloads, which are digests already
+    /// (RFC 2409 section 5.1, RFC 4754).
+    EcdsaP256Digest,
+    /// ECDSA over P-384 of a digest of 48 octets, likewise.
+    EcdsaP384Digest,
 }
 
 /// What a key is.
@@ -98,6 +103,14 @@ pub enum SignatureError {
         /// The most that the key can sign.
         room: usize,
     },
+    /// Only for the schemes that sign digests.
+    #[error("a digest of {needed} octets is signed, and this one has {len}")]
+    DigestLength {
+        /// The length of what was to be signed.
+        len: usize,
+        /// The length that the scheme needs.
+        needed: usize,
+    },
     /// The computation went wrong, which it does only if the key or the machine is broken.
     #[error("the signature could not be computed: the private key is not consistent")]
     Failed,
@@ -120,8 +133,8 @@ impl KeyKind {
         matches!(
             (self, scheme),
             (Self::Rsa { .. }, SignatureScheme::RsaPkcs1(_) | SignatureScheme::RsaPkcs1Raw)
-                | (Self::EcdsaP256, SignatureScheme::EcdsaP256Sha256)
-                | (Self::EcdsaP384, SignatureScheme::EcdsaP384Sha384)
+                | (Self::EcdsaP256, SignatureScheme::EcdsaP256Sha256 | SignatureScheme::EcdsaP256Digest)
+                | (Self::EcdsaP384, SignatureScheme::EcdsaP384Sha384 | SignatureScheme::EcdsaP384Digest)
         )
     }
 }
@@ -133,6 +146,8 @@ impl fmt::Display for SignatureScheme {
             Self::RsaPkcs1Raw => f.write_str("RSA (PKCS#1 v1.5) without DigestInfo"),
             Self::EcdsaP256Sha256 => f.write_str("ECDSA P-256 with SHA2-256"),
             Self::EcdsaP384Sha384 => f.write_str("ECDSA P-384 with SHA2-384"),
+            Self::EcdsaP256Digest => f.write_str("ECDSA P-256 of a digest"),
+            Self::EcdsaP384Digest => f.write_str("ECDSA P-384 of a digest"),
         }
     }
 }
@@ -144,6 +159,15 @@ impl fmt::Display for KeyKind {
             Self::EcdsaP256 => f.write_str("ECDSA P-256"),
             Self::EcdsaP384 => f.write_str("ECDSA P-384"),
         }
+    }
+}
+
+/// A digest has the length that its scheme needs.
+fn check_digest(digest: &[u8], needed: usize) -> Result<(), SignatureError> {
+    if digest.len() == needed {
+        Ok(())
+    } else {
+        Err(SignatureError::DigestLength { len: digest.len(), needed })
     }
 }
 

@@ -1,7 +1,7 @@
 //! The keys of phase 1: SKEYID and what grows out of it (RFC 2409 sections 5 and appendix B), HASH_I and
 //! HASH_R. Pure functions of what the messages said.
 
-use super::{Prf, Suite};
+use super::{Method, Prf, Suite};
 use crate::crypto::{AES_BLOCK_LEN, AesCbc, CipherError, HashAlgorithm, Secret};
 use crate::wire::CookiePair;
 
@@ -22,7 +22,8 @@ pub(super) struct Exchanged {
 
 /// What they make of it.
 pub(super) struct Keys {
-    hash: HashAlgorithm,
+    /// Of HASH_I and HASH_R.
+    proof_hash: HashAlgorithm,
     skeyid: Secret,
     pub(super) prf: Prf,
     pub(super) cipher: AesCbc,
@@ -34,6 +35,7 @@ impl Keys {
     /// `psk` is the pre-shared key, or `None` where signatures authenticate.
     pub(super) fn derive(
         suite: Suite,
+        method: Method,
         exchanged: &Exchanged,
         shared: &Secret,
         psk: Option<&Secret>,
@@ -51,7 +53,7 @@ impl Keys {
         let skeyid_e = hash.prf(&skeyid, &[&skeyid_a, shared, &initiator, &responder, &[2]]);
         let key = encryption_key(hash, &skeyid_e, suite.cipher.key_len());
         Ok(Self {
-            hash,
+            proof_hash: method.tied_hash().unwrap_or(hash),
             skeyid,
             prf: Prf::new(hash, skeyid_a),
             cipher: AesCbc::new(&key)?,
@@ -61,12 +63,12 @@ impl Keys {
 
     /// HASH_I: what the initiator authenticates, with `identity` the body of its ID payload.
     pub(super) fn hash_i(&self, exchanged: &Exchanged, identity: &[u8]) -> Secret {
-        hash_i(self.hash, &self.skeyid, exchanged, identity)
+        hash_i(self.proof_hash, &self.skeyid, exchanged, identity)
     }
 
     /// HASH_R: what the responder authenticates, with `identity` the body of its ID payload.
     pub(super) fn hash_r(&self, exchanged: &Exchanged, identity: &[u8]) -> Secret {
-        hash_r(self.hash, &self.skeyid, exchanged, identity)
+        hash_r(self.proof_hash, &self.skeyid, exchanged, identity)
     }
 }
 

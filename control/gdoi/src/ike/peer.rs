@@ -1,7 +1,7 @@
 //! Who is at the other end of a phase 1, and how that was proven.
 
 use super::Identity;
-use crate::crypto::{KeyKind, SignatureScheme};
+use crate::crypto::{HashAlgorithm, KeyKind, SignatureScheme};
 use crate::wire::AuthMethod;
 use std::fmt;
 use std::net::SocketAddr;
@@ -41,14 +41,25 @@ impl Method {
         }
     }
 
+    /// The hash whose HMAC makes the HASH that is signed, where the method is tied to one; elsewhere it is
+    /// the negotiated one (RFC 2409 section 5.1, RFC 4754 section 4).
+    #[must_use]
+    pub const fn tied_hash(self) -> Option<HashAlgorithm> {
+        match self {
+            Self::PreSharedKey | Self::Rsa => None,
+            Self::EcdsaP256 => Some(HashAlgorithm::Sha256),
+            Self::EcdsaP384 => Some(HashAlgorithm::Sha384),
+        }
+    }
+
     /// How the HASH is signed; `None` with a pre-shared key.
     #[must_use]
     pub const fn scheme(self) -> Option<SignatureScheme> {
         match self {
             Self::PreSharedKey => None,
             Self::Rsa => Some(SignatureScheme::RsaPkcs1Raw),
-            Self::EcdsaP256 => Some(SignatureScheme::EcdsaP256Sha256),
-            Self::EcdsaP384 => Some(SignatureScheme::EcdsaP384Sha384),
+            Self::EcdsaP256 => Some(SignatureScheme::EcdsaP256Digest),
+            Self::EcdsaP384 => Some(SignatureScheme::EcdsaP384Digest),
         }
     }
 }

@@ -3,11 +3,12 @@
 use super::public::digest_info;
 use super::{
     KeyError, KeyKind, RSA_MAX_BITS, RSA_MIN_BITS, RsaMinimum, SignatureError, SignatureScheme, VerifyingKey,
-    raw_room,
+    check_digest, raw_room,
 };
 use crate::crypto::random::Lent;
 use crate::crypto::{HashAlgorithm, Random, Secret};
 use p256::ecdsa::signature::Signer;
+use p256::ecdsa::signature::hazmat::PrehashSigner;
 use p256::elliptic_curve::Generate;
 use ring::signature as ring_signature;
 use rsa::Pkcs1v15Sign;
@@ -132,7 +133,7 @@ impl SigningKey {
         self.public.kind()
     }
 
-    /// Signs `message`, which the scheme hashes unless it is [`SignatureScheme::RsaPkcs1Raw`]. The same key
+    /// Signs `message`, which the scheme hashes unless it is one that signs what was hashed already. The same key
     /// and message give the same signature: PKCS#1 v1.5 is deterministic, ECDSA's nonce is that of RFC 6979.
     /// `random` only blinds the computation.
     ///
@@ -163,6 +164,18 @@ impl SigningKey {
             (PrivateKey::EcdsaP384(key), SignatureScheme::EcdsaP384Sha384) => {
                 let signature: p384::ecdsa::Signature =
                     key.try_sign(message).map_err(|_| SignatureError::Failed)?;
+                Ok(signature.to_bytes().to_vec())
+            }
+            (PrivateKey::EcdsaP256(key), SignatureScheme::EcdsaP256Digest) => {
+                check_digest(message, 32)?;
+                let signature: p256::ecdsa::Signature =
+                    key.sign_prehash(message).map_err(|_| SignatureError::Failed)?;
+                Ok(signature.to_bytes().to_vec())
+            }
+            (PrivateKey::EcdsaP384(key), SignatureScheme::EcdsaP384Digest) => {
+                check_digest(message, 48)?;
+                let signature: p384::ecdsa::Signature =
+                    key.sign_prehash(message).map_err(|_| SignatureError::Failed)?;
                 Ok(signature.to_bytes().to_vec())
             }
             _ => Err(SignatureError::WrongKey { scheme, key: self.kind() }),

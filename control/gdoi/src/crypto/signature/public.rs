@@ -1,7 +1,10 @@
 //! Public keys: from and to SubjectPublicKeyInfo, and what they verify.
 
-use super::{KeyError, KeyKind, RSA_MAX_BITS, RSA_MIN_BITS, SignatureError, SignatureScheme, raw_room};
+use super::{
+    KeyError, KeyKind, RSA_MAX_BITS, RSA_MIN_BITS, SignatureError, SignatureScheme, check_digest, raw_room,
+};
 use crate::crypto::HashAlgorithm;
+use p256::ecdsa::signature::hazmat::PrehashVerifier;
 use ring::signature as ring_signature;
 use rsa::pkcs1::RsaPublicKeyRef;
 use rsa::{BoxedUint, Pkcs1v15Sign};
@@ -98,8 +101,8 @@ impl VerifyingKey {
         }
     }
 
-    /// Verifies `signature` over `message`, which the scheme hashes unless it is
-    /// [`SignatureScheme::RsaPkcs1Raw`].
+    /// Verifies `signature` over `message`, which the scheme hashes unless it is one
+    /// that signs what was hashed already.
     ///
     /// # Errors
     /// The key is not of the scheme's kind, or the signature is not this key's over this message.
@@ -134,6 +137,22 @@ impl VerifyingKey {
                 ring_signature::UnparsedPublicKey::new(&ring_signature::ECDSA_P384_SHA384_FIXED, point)
                     .verify(message, signature)
                     .map_err(|_| SignatureError::Invalid)
+            }
+            (PublicKey::EcdsaP256(point), SignatureScheme::EcdsaP256Digest) => {
+                check_digest(message, 32)?;
+                let verify = || {
+                    let signature = p256::ecdsa::Signature::from_slice(signature)?;
+                    p256::ecdsa::VerifyingKey::from_sec1_bytes(point)?.verify_prehash(message, &signature)
+                };
+                verify().map_err(|_| SignatureError::Invalid)
+            }
+            (PublicKey::EcdsaP384(point), SignatureScheme::EcdsaP384Digest) => {
+                check_digest(message, 48)?;
+                let verify = || {
+                    let signature = p384::ecdsa::Signature::from_slice(signature)?;
+                    p384::ecdsa::VerifyingKey::from_sec1_bytes(point)?.verify_prehash(message, &signature)
+                };
+                verify().map_err(|_| SignatureError::Invalid)
             }
             _ => Err(SignatureError::WrongKey { scheme, key: self.kind() }),
         }

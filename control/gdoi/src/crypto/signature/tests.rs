@@ -106,6 +106,42 @@ fn ecdsa_signs_and_verifies_as_rfc_4754_and_rfc_6979_do() {
     }
 }
 
+/// A nonce by RFC 6979 depends on nothing else than key and digest, so the two ways to sign agree.
+#[test]
+fn a_digest_is_signed_and_verified_as_its_message_is() {
+    let message = b"HASH_I";
+    for (kind, hashing, digesting, hash, other) in [
+        (
+            KeyKind::EcdsaP256,
+            SignatureScheme::EcdsaP256Sha256,
+            SignatureScheme::EcdsaP256Digest,
+            Sha256,
+            Sha384,
+        ),
+        (
+            KeyKind::EcdsaP384,
+            SignatureScheme::EcdsaP384Sha384,
+            SignatureScheme::EcdsaP384Digest,
+            Sha384,
+            Sha256,
+        ),
+    ] {
+        let key = SigningKey::generate(kind, &mut random()).unwrap();
+        let digest = hash.digest(&[message]);
+        let signature = key.sign(hashing, message, &mut random()).unwrap();
+        assert_eq!(key.sign(digesting, &digest, &mut random()).unwrap(), signature);
+        assert_eq!(key.verifying_key().verify(digesting, &digest, &signature), Ok(()));
+        let mut altered = digest.clone();
+        altered[0] ^= 1;
+        assert_eq!(key.verifying_key().verify(digesting, &altered, &signature), Err(SignatureError::Invalid));
+        assert_eq!(key.verifying_key().verify(digesting, &digest, b"short"), Err(SignatureError::Invalid));
+        let (len, needed) = (other.output_len(), hash.output_len());
+        let wrong = Err(SignatureError::DigestLength { len, needed });
+        assert_eq!(key.sign(digesting, &other.digest(&[message]), &mut random()).map(|_| ()), wrong);
+        assert_eq!(key.verifying_key().verify(digesting, &other.digest(&[message]), &signature), wrong);
+    }
+}
+
 fn pkcs8(key: &impl p256::pkcs8::EncodePrivateKey) -> SigningKey {
     SigningKey::from_pkcs8_der(key.to_pkcs8_der().unwrap().as_bytes()).unwrap()
 }

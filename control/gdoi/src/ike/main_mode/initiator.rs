@@ -160,7 +160,7 @@ impl AwaitKeyExchange {
             Credentials::Psk(key) => Some(key),
             Credentials::Certificate(_) => None,
         };
-        let keys = Keys::derive(self.chosen.suite, &exchanged, &shared, psk)?;
+        let keys = Keys::derive(self.chosen.suite, self.chosen.method, &exchanged, &shared, psk)?;
         let hash = |identity: &[u8]| keys.hash_i(&exchanged, identity);
         let mut payloads = prove(&config.identity, certificate(config), hash, context.random)?;
         if config.initial_contact {

@@ -47,11 +47,12 @@ pub struct MainMode {
     cookies: CookiePair,
     peer: SocketAddr,
     outgoing: Option<Vec<u8>>,
-    /// Digests of the messages that were taken, and of the last one that proved nothing.
+    /// Digests of the messages that were taken.
     taken: Vec<Vec<u8>>,
-    unproven: Option<Vec<u8>>,
+    /// Digest of the last one that was refused: it is not looked at twice, nor counted.
+    last_refused: Option<Vec<u8>>,
     failures: u32,
-    /// Why the peer's proof was not accepted, for when nothing better comes.
+    /// Why it was, for when nothing better comes.
     refused: Option<IkeError>,
     hint: Option<NotifyType>,
 }
@@ -186,7 +187,7 @@ impl MainMode {
             other => return Err(IkeError::Exchange(other)),
         }
         let digest = digest(datagram);
-        if self.taken.contains(&digest) || self.unproven.as_ref() == Some(&digest) {
+        if self.taken.contains(&digest) || self.last_refused.as_ref() == Some(&digest) {
             self.duplicate(now, &digest);
             return Ok(Progress::Continue);
         }
@@ -199,10 +200,11 @@ impl MainMode {
         match step {
             Ok(step) => {
                 self.taken.push(digest);
-                self.unproven = None;
+                self.last_refused = None;
+                self.refused = None;
                 Ok(self.take(step, now, random))
             }
-            Err(failure) => Err(self.refuse(failure, &header, digest)),
+            Err(failure) => Err(self.refuse(failure, digest)),
         }
     }
 
@@ -258,7 +260,7 @@ impl MainMode {
             peer,
             outgoing: Some(outgoing),
             taken: Vec::new(),
-            unproven: None,
+            last_refused: None,
             failures: 0,
             refused: None,
             hint: None,
@@ -307,22 +309,20 @@ impl MainMode {
         }
     }
 
-    fn refuse(&mut self, failure: Failure, header: &Header, digest: Vec<u8>) -> IkeError {
+    fn refuse(&mut self, failure: Failure, digest: Vec<u8>) -> IkeError {
         match failure {
             Failure::Final(error) => {
                 self.state = State::Over;
                 error
             }
             Failure::Unproven(error) => {
-                if header.flags == Flags::ENCRYPTED {
-                    self.unproven = Some(digest);
-                    let costly = matches!(error.refusal(), Refusal::Signature | Refusal::Certificate);
-                    self.failures += u32::from(costly);
-                    if self.failures >= MAX_UNPROVEN {
-                        self.state = State::Over;
-                    }
-                    self.refused = Some(error.clone());
+                self.last_refused = Some(digest);
+                let costly = matches!(error.refusal(), Refusal::Signature | Refusal::Certificate);
+                self.failures += u32::from(costly);
+                if self.failures >= MAX_UNPROVEN {
+                    self.state = State::Over;
                 }
+                self.refused = Some(error.clone());
                 error
             }
         }

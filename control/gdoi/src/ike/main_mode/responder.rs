@@ -119,7 +119,8 @@ impl AwaitKeyExchange {
             responder_nonce: nonce(context.random),
             offer: self.offer.clone(),
         };
-        let keys = Keys::derive(self.chosen.suite, &exchanged, &shared, self.psk.as_ref())?;
+        let keys =
+            Keys::derive(self.chosen.suite, self.chosen.method, &exchanged, &shared, self.psk.as_ref())?;
         let mut payloads = vec![
             Payload::KeyExchange(exchanged.responder_public.clone()),
             Payload::Nonce(exchanged.responder_nonce.clone()),
