@@ -66,8 +66,9 @@ without-dpdk:
 loom:
 	CARGO_TARGET_DIR=$(TARGET)/loom RUSTFLAGS='--cfg loom' $(CARGO) test --locked --profile loom -p getvpn-dataplane --lib loom_
 
-# Two members, scapy, tshark and real TCP. The tests that need root are skipped without it, unless CI is set.
+# Two members, scapy, tshark, strongSwan and real TCP. The tests that need root are skipped without it, unless CI is set.
 e2e: release deps-test
+	$(CARGO) build --locked --release -p getvpn-gdoi --example main-mode
 	GETVPN_BIN=$(abspath $(TARGET)/release) $(PYTHON) -m pytest tests/e2e
 
 # The benchmark still works; its figures mean nothing here.

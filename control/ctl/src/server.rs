@@ -3,7 +3,7 @@
 //!
 //! Clients are bounded in number, in the length of a request and in time, and each has at most one
 //! request under way, so that one that stalls or floods holds up nobody else: when all places are
-//! taken, the client that has been idle for longest makes room, unless it has only just come.
+//! taken, the client that has been idle for longest makes room.
 
 use crate::protocol::{self, Command, Fault, FaultCode, MAX_REQUEST};
 use serde::Serialize;
@@ -122,7 +122,8 @@ impl ControlSocket {
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             };
-            if !make_room(&mut clients, limits).await {
+            clients.retain(|c| !c.task.is_finished());
+            if clients.len() >= limits.clients && !evict_idle(&mut clients) {
                 turn_away(&stream);
                 continue;
             }
@@ -180,40 +181,13 @@ impl Activity {
     fn busy(&self) {
         self.idle_since.store(Self::BUSY, Relaxed);
     }
-
-    /// `None` while it waits for an answer.
-    fn idle_for(&self) -> Option<Duration> {
-        match self.idle_since.load(Relaxed) {
-            Self::BUSY => None,
-            since => Some(self.epoch.elapsed().saturating_sub(Duration::from_millis(since))),
-        }
-    }
 }
 
-/// How long a client may be idle before it has to make room: one that has just come is about to ask.
-const GRACE: Duration = Duration::from_millis(100);
-/// How long a new client waits for a place.
-const WAIT: Duration = Duration::from_millis(250);
-
-/// Waits for a place, or takes one from an idle client; false when all are still busy after a while.
-async fn make_room(clients: &mut Vec<Client>, limits: Limits) -> bool {
-    let deadline = Instant::now() + WAIT;
-    loop {
-        clients.retain(|c| !c.task.is_finished());
-        if clients.len() < limits.clients || evict_idle(clients) {
-            return true;
-        }
-        if Instant::now() >= deadline {
-            return false;
-        }
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-}
-
-/// Ends the client that has been idle for longest; false when there is none that has been for a while.
+/// Ends the client that has been idle for longest; false when all wait for an answer.
 fn evict_idle(clients: &mut Vec<Client>) -> bool {
-    let longest = (0..clients.len()).min_by_key(|&i| clients[i].activity.idle_since.load(Relaxed));
-    match longest.filter(|&i| clients[i].activity.idle_for() >= Some(GRACE)) {
+    let idle = |c: &Client| c.activity.idle_since.load(Relaxed);
+    let longest = (0..clients.len()).min_by_key(|&i| idle(&clients[i]));
+    match longest.filter(|&i| idle(&clients[i]) != Activity::BUSY) {
         Some(i) => {
             clients.swap_remove(i).task.abort();
             true

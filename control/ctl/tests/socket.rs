@@ -145,19 +145,6 @@ fn idle_clients_make_room_for_new_ones() {
 }
 
 #[test]
-fn many_clients_at_once_are_all_answered() {
-    let daemon = Daemon::start(Limits::default());
-    std::thread::scope(|scope| {
-        let asking: Vec<_> = (0..200)
-            .map(|_| scope.spawn(|| client::ask(&daemon.path, &Command::SaList {}, PATIENCE)))
-            .collect();
-        for asked in asking {
-            assert_eq!(asked.join().unwrap().unwrap(), "{\"sas\":[]}");
-        }
-    });
-}
-
-#[test]
 fn when_all_clients_wait_for_an_answer_the_next_is_told_to_come_back() {
     let daemon = Daemon::start(Limits { clients: 2, ..Limits::default() });
     let waiting: Vec<_> = (0..2)

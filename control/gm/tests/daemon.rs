@@ -11,7 +11,6 @@ use serde_json::Value;
 use std::collections::HashSet;
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 
 const COUNTERS: Command = Command::Counters { per: false };
@@ -260,10 +259,9 @@ fn stalled_and_flooding_clients_hold_up_nobody() {
 #[test]
 fn a_group_that_can_only_register_is_told_that_it_cannot_yet() {
     let psk = "key_servers = [\"192.0.2.1:848\"]\npsk_file = \"gm.psk\"\n";
-    let site = Site::new(0, &format!("[[group]]\nname = \"far\"\nid = 5\n{psk}"));
+    let site = Site::new(0, &format!("[[group]]\nname = \"far\"\n{psk}"));
     let file = site.path("gm.psk");
-    fs::write(&file, "correct horse\n").unwrap();
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::copy(site.path("gm.toml"), &file).unwrap();
     let member = site.start(&[]);
     assert_eq!(member.ask(&Command::Status {}).unwrap()["groups"][0]["state"], "unregistered");
     assert!(site.log().contains("does not register with key servers"), "{}", site.log());
