@@ -10,4 +10,5 @@ pub mod ike;
 pub mod member;
 pub mod pull;
 pub mod push;
+pub mod server;
 pub mod wire;
