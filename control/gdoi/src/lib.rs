@@ -12,3 +12,11 @@ pub mod pull;
 pub mod push;
 pub mod server;
 pub mod wire;
+
+// The recordings' reader is an integration test's module, and names this crate from outside.
+#[cfg(test)]
+extern crate self as getvpn_gdoi;
+
+#[cfg(test)]
+#[path = "../tests/recording/mod.rs"]
+mod recording;

@@ -12,6 +12,10 @@ mod sa_payload;
 mod selector;
 mod selector_id;
 mod tek_payload;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 mod transform;
 mod transform_id;
 

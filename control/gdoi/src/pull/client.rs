@@ -12,9 +12,9 @@ use crate::wire::{Attributes, Compat, EncodedChain, Gap, GapAttribute, Payload, 
 /// Message 1 is made; message 2 is awaited.
 #[derive(Clone, Debug)]
 pub struct PullClient {
-    exchange: Exchange,
-    compat: Compat,
-    ni: Vec<u8>,
+    pub(super) exchange: Exchange,
+    pub(super) compat: Compat,
+    pub(super) ni: Vec<u8>,
 }
 
 /// What message 2 brings.
@@ -31,10 +31,10 @@ pub struct Offered {
 /// Message 2 has verified; message 3 is to be made, and message 4 is awaited.
 #[derive(Clone, Debug)]
 pub struct PullAccept {
-    client: PullClient,
-    nr: Vec<u8>,
-    policy: GroupPolicy,
-    refused: Vec<Refused>,
+    pub(super) client: PullClient,
+    pub(super) nr: Vec<u8>,
+    pub(super) policy: GroupPolicy,
+    pub(super) refused: Vec<Refused>,
 }
 
 /// What message 4 brings.

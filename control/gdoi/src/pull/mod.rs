@@ -24,6 +24,8 @@ mod client;
 mod error;
 mod message;
 mod server;
+#[cfg(test)]
+mod tests;
 
 pub use client::{Offered, PullAccept, PullClient, Pulled};
 pub use error::PullError;

@@ -13,23 +13,23 @@ use crate::wire::{Compat, EncodedChain, GapAttribute, Payload, PayloadType};
 /// Nothing of the key server's state may change yet: message 1 can be a replay within its phase 1.
 #[derive(Clone, Debug)]
 pub struct PullServer {
-    exchange: Exchange,
-    ni: Vec<u8>,
+    pub(super) exchange: Exchange,
+    pub(super) ni: Vec<u8>,
 }
 
 /// Message 2 is made; message 3 is awaited, which proves that the member is there now.
 #[derive(Clone, Debug)]
 pub struct PullOffer {
-    exchange: Exchange,
-    compat: Compat,
-    ni: Vec<u8>,
-    nr: Vec<u8>,
+    pub(super) exchange: Exchange,
+    pub(super) compat: Compat,
+    pub(super) ni: Vec<u8>,
+    pub(super) nr: Vec<u8>,
 }
 
 /// Message 3 has verified; message 4 is to be made.
 #[derive(Clone, Debug)]
 pub struct PullConfirmed {
-    offer: PullOffer,
+    pub(super) offer: PullOffer,
 }
 
 impl PullServer {

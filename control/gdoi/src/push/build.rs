@@ -4,7 +4,7 @@ use super::PushError;
 use super::seal::signed;
 use crate::crypto::{AES_BLOCK_LEN, AesCbc, Random, SigningKey};
 use crate::group::{
-    CannotSend, Deletion, GroupKeys, KekKeys, KekPolicy, Rekey, to_key_download, to_sa_payload,
+    CannotSend, Deletion, GroupKeys, GroupPolicy, KekKeys, KekPolicy, Rekey, to_key_download, to_sa_payload,
 };
 use crate::wire::{
     Compat, CookiePair, Delete, Doi, ExchangeType, Flags, GdoiProtocol, Header, KeyPacket, Payload,
@@ -82,7 +82,7 @@ fn payloads(rekey: &Rekey, compat: Compat) -> Result<Vec<Payload>, PushError> {
         return Err(PushError::SenderIds);
     }
     let policy = &rekey.policy;
-    if policy.kek.is_none() && policy.teks.is_empty() && rekey.keys == GroupKeys::default() {
+    if *policy == GroupPolicy::default() && rekey.keys == GroupKeys::default() {
         return Ok(payloads);
     }
     payloads.push(Payload::GdoiSa(to_sa_payload(policy, compat)?));

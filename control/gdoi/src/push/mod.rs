@@ -7,6 +7,10 @@ mod build;
 mod error;
 mod open;
 mod seal;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use ack::{Ack, AckError, UnverifiedAck};
 pub use build::{KekSigner, build};

@@ -162,3 +162,10 @@ pub const GO: &str = "go-modp14";
 
 /// The recordings, each with the layout that its peers speak.
 pub const RECORDINGS: [(&str, Compat); 2] = [(REFERENCE, Compat::Reference), (GO, Compat::Standard)];
+
+/// The recorded Rekey SAs.
+pub fn keks(name: &str) -> Vec<Value> {
+    let text = std::fs::read_to_string(path(&format!("{name}.keys.json"))).unwrap();
+    let recorded: Value = serde_json::from_str(&text).unwrap();
+    recorded["kek"].as_array().unwrap().clone()
+}
