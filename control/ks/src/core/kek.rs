@@ -4,9 +4,11 @@
 use super::settings::{GroupSettings, Transport};
 use super::time::ServerTime;
 use getvpn_gdoi::crypto::{KeyError, KeyKind, Random, Secret, SigningKey};
-use getvpn_gdoi::group::{KekCipher, KekKeys, KekSignature, KekSpi};
+use getvpn_gdoi::group::{AckRequest, KekCipher, KekKeys, KekPolicy, KekSignature, KekSpi};
 use serde::{Deserialize, Serialize};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// SEQ numbers that are reserved on disk at once.
 const SEQUENCE_BLOCK: u32 = 64;
@@ -26,6 +28,28 @@ pub struct Kek {
     pub keys: KekKeys,
     /// What only the key server has of it.
     pub signing: FreshKey,
+}
+
+impl Kek {
+    /// What members are told of it.
+    #[must_use]
+    pub fn policy(
+        &self,
+        lifetime: Duration,
+        source: SocketAddr,
+        acknowledge: Option<AckRequest>,
+    ) -> KekPolicy {
+        let unspecified: IpAddr = match source {
+            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let destination = match self.transport {
+            Transport::Unicast => SocketAddr::new(unspecified, 0),
+            Transport::Multicast(address) => address,
+        };
+        let Self { spi, cipher, signature, .. } = *self;
+        KekPolicy { spi, cipher, signature, lifetime, source, destination, acknowledge }
+    }
 }
 
 /// A signing key with its encoding for the store.

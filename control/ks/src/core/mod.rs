@@ -19,6 +19,8 @@ pub mod schedule;
 pub mod settings;
 mod sid;
 mod tek;
+#[cfg(test)]
+mod tests;
 mod time;
 
 pub use access::{Access, NoAccess, Peer, PeerSettings, Proof, Who};

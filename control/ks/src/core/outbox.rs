@@ -63,7 +63,9 @@ pub enum Action {
     Keys {
         /// Which.
         pull: PullRef,
-        /// The keys of exactly what message 2 offered.
+        /// What message 2 offered.
+        policy: GroupPolicy,
+        /// The keys of exactly that.
         keys: GroupKeys,
         /// The last SEQ of its Rekey SA.
         sequence: u32,

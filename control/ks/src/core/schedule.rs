@@ -10,11 +10,13 @@
 //! A retransmission is the same datagram, so it states the lifetimes of the first. In order that no
 //! member keeps an SA for longer than its life, a rekey states what is left less `reach`: a member's
 //! copy ends between `reach` (and less than a second, because the wire has whole seconds) before the SA
-//! and the SA's own end. Its successor must be in use everywhere by the earlier of the two, and after
-//! `reach` for the last one to have it and ATD for that one to send with it. So a successor is made
+//! and the SA's own end. A registration likewise states what is left less the time that it may take. A
+//! successor must be in use everywhere by the earliest of these ends: it takes `reach` until the last
+//! one has it and ATD until that one sends with it. So a successor is made
 //!
 //! ```text
-//! lead = 2 x reach + ATD + 1 s
+//! registration = min(10 s, lifetime / 10)
+//! lead = reach + max(reach, registration) + ATD + 1 s
 //! ```
 //!
 //! before the end of an SA, but never in the first quarter of its life.
@@ -26,7 +28,7 @@ use std::time::Duration;
 const ROUNDING: Duration = Duration::from_secs(1);
 
 /// The longest that a registration may take from its second to its fourth message.
-const REGISTRATION: Duration = Duration::from_secs(5);
+const REGISTRATION: Duration = Duration::from_secs(10);
 
 /// Registrations a second that a server is trusted with when a whole group registers again.
 const REGISTRATIONS_A_SECOND: u32 = 200;
@@ -57,17 +59,21 @@ impl Timing {
     /// How long before the end of an SA its successor is made.
     #[must_use]
     pub fn lead(&self, lifetime: Duration) -> Duration {
-        self.wanted_lead().min(lifetime * 3 / 4)
+        self.wanted_lead(lifetime).min(lifetime * 3 / 4)
     }
 
     /// The shortest lifetime that leaves no member without an SA.
     #[must_use]
     pub fn least_lifetime(&self) -> Duration {
-        self.wanted_lead() * 4 / 3
+        let by_rekey = (self.reach * 2 + self.activation + ROUNDING) * 4 / 3;
+        // 3/4 less the tenth that a registration takes off.
+        let by_registration = (self.reach + self.activation + ROUNDING) * 20 / 13;
+        by_rekey.max(by_registration)
     }
 
-    fn wanted_lead(&self) -> Duration {
-        self.reach * 2 + self.activation + ROUNDING
+    fn wanted_lead(&self, lifetime: Duration) -> Duration {
+        let allowance = self.reach.max(registration_allowance(lifetime));
+        self.reach + allowance + self.activation + ROUNDING
     }
 
     /// What a rekey takes off the lifetimes that it states, for its last copy.
@@ -81,13 +87,13 @@ impl Timing {
     #[must_use]
     pub fn retirement(&self, lifetime: Duration) -> Duration {
         let usual = (lifetime / 20).min(Duration::from_secs(3600)).max(Duration::from_secs(90));
-        usual.max(self.wanted_lead())
+        usual.max(self.wanted_lead(lifetime))
     }
 
     /// The same where it must be as short as can be: a member has been removed that knows the SA.
     #[must_use]
-    pub fn quick_retirement(&self) -> Duration {
-        self.wanted_lead()
+    pub fn quick_retirement(&self, lifetime: Duration) -> Duration {
+        self.wanted_lead(lifetime)
     }
 
     /// How long it takes at most until all members have registered again after having been told to.
@@ -101,5 +107,5 @@ impl Timing {
 /// message, they are stated in the second.
 #[must_use]
 pub fn registration_allowance(lifetime: Duration) -> Duration {
-    REGISTRATION.min(lifetime / 20)
+    REGISTRATION.min(lifetime / 10)
 }

@@ -12,7 +12,7 @@ use super::super::time::{Now, ServerTime};
 use super::Authority;
 use super::restore::member_bucket;
 use getvpn_gdoi::crypto::Random;
-use getvpn_gdoi::group::GroupId;
+use getvpn_gdoi::group::{GroupId, GroupPolicy};
 use std::time::Duration;
 
 /// A registration that is not done by then is forgotten.
@@ -25,6 +25,7 @@ pub(super) struct Pending {
     key: MemberKey,
     peer: Peer,
     snapshot: Snapshot,
+    policy: GroupPolicy,
     since: ServerTime,
 }
 
@@ -71,7 +72,8 @@ impl Authority {
             return;
         };
         let Waiting { pull, key, peer, group } = pull;
-        self.pulls.insert(pull, Pending { group, key, peer, snapshot, since: time });
+        let offered = policy.clone();
+        self.pulls.insert(pull, Pending { group, key, peer, snapshot, policy: offered, since: time });
         self.pull_order.push_back((time, pull));
         self.out.act(Action::Offer { pull, policy });
     }
@@ -115,12 +117,16 @@ impl Authority {
         sender_ids_wanted: Option<u16>,
         random: &mut dyn Random,
     ) -> Result<(), Refusal> {
-        let Pending { group: id, key, peer, snapshot, .. } = pending;
+        let Pending { group: id, key, peer, snapshot, since, .. } = pending;
         // Who was let in a moment ago may have been removed meanwhile.
         self.admit(peer, *id)?;
         let time = self.clock.at(now.instant);
         let group = self.groups.get(id).ok_or(Refusal::UnknownGroup)?;
         if !group.keks().iter().any(|entry| entry.kek.spi == snapshot.kek.spi) {
+            return Err(Refusal::OfferEnded);
+        }
+        // The lifetimes that message 2 stated hold for so long.
+        if time.since(*since) > snapshot.allowance {
             return Err(Refusal::OfferEnded);
         }
         let known = group.members().find(key);
@@ -167,7 +173,12 @@ impl Authority {
         if snapshot.sender_ids {
             keys.sender_ids = Some(sids.sender_ids(bits));
         }
-        self.out.act(Action::Keys { pull, keys, sequence: snapshot.sequence });
+        self.out.act(Action::Keys {
+            pull,
+            policy: pending.policy.clone(),
+            keys,
+            sequence: snapshot.sequence,
+        });
         let address = peer.address;
         let what = What::Registered { member: member_id, name, address, sids, times: registrations };
         self.out.log(Event { group: name_of_group, what });

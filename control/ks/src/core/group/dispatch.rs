@@ -210,7 +210,8 @@ impl Group {
 
     fn push_message(&self, place: usize, rekey: Rekey, context: &mut Context<'_>) -> Arc<PushMessage> {
         context.out.counters.add(Count::PushesMade);
-        Arc::new(PushMessage::new(Arc::clone(&self.keks[place].kek), rekey, self.settings.compat))
+        let (kek, source) = (Arc::clone(&self.keks[place].kek), self.settings.rekey.source);
+        Arc::new(PushMessage::new(kek, rekey, source, self.settings.compat))
     }
 
     /// Sends what is due.

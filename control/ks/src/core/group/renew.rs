@@ -9,6 +9,7 @@
 
 use super::super::event::{What, Why};
 use super::super::kek::{Fate, Kek, KekEntry, Sequence};
+use super::super::schedule::registration_allowance;
 use super::super::sid::SidCounter;
 use super::super::tek::{SlotId, Tek};
 use super::super::time::ServerTime;
@@ -154,7 +155,7 @@ impl Group {
             let left = match retire {
                 Retire::Naturally => Duration::MAX,
                 Retire::Soon => timing.retirement(tek.lifetime),
-                Retire::Quickly => timing.quick_retirement(),
+                Retire::Quickly => timing.quick_retirement(tek.lifetime),
             };
             let ends = tek.ends.min(context.now.after(left));
             let tek = Arc::make_mut(tek);
@@ -167,7 +168,7 @@ impl Group {
     /// A new Rekey SA of the same line. The old one stays for those that have not heard of it.
     fn roll_kek(&mut self, retire: Retire, context: &mut Context<'_>) {
         if retire == Retire::Quickly {
-            let ends = context.now.after(self.timing().quick_retirement());
+            let ends = context.now.after(self.timing().quick_retirement(self.settings.kek.lifetime));
             self.shorten_keks(ends, context);
         }
         self.add_kek(context);
@@ -182,7 +183,7 @@ impl Group {
             entry.fate = Fate::Closed;
         }
         // Long enough to tell everyone, and those that come late too.
-        let told = context.now.after(timing.quick_retirement().max(wait));
+        let told = context.now.after(timing.quick_retirement(self.settings.kek.lifetime).max(wait));
         self.shorten_keks(told, context);
         self.line += 1;
         self.sids_spent = false;
@@ -201,10 +202,12 @@ impl Group {
         self.switch_at = in_use.then_some(at);
         let gap = self.settings.gap;
         let longer = gap.deactivation_delay.max(gap.activation_delay) + Duration::from_secs(1);
-        let last = if in_use { at.after(longer) } else { context.now };
         let id = self.id();
         for tek in &mut self.teks {
             let tek = Arc::make_mut(tek);
+            // Who registers is told of an end that is earlier by this.
+            let longer = longer + registration_allowance(tek.lifetime);
+            let last = if in_use { at.after(longer) } else { context.now };
             tek.withdraw |= in_use && retire == Retire::Quickly && last < tek.ends;
             (tek.receive_only, tek.replaced, tek.ends) = (true, true, tek.ends.min(last));
             context.out.touch_tek(id, tek.spi);

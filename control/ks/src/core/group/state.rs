@@ -2,12 +2,11 @@
 
 use super::super::kek::{Fate, Kek, KekEntry};
 use super::super::schedule::registration_allowance;
-use super::super::settings::Transport;
 use super::super::tek::{Tek, stated};
 use super::super::time::ServerTime;
 use super::Group;
 use getvpn_gdoi::group::{Deletion, GroupAssociatedPolicy, GroupKeys, GroupPolicy, KekPolicy, KekSpi, Rekey};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +25,8 @@ pub struct Snapshot {
     pub teks: Vec<Arc<Tek>>,
     /// Whether they need sender IDs.
     pub sender_ids: bool,
+    /// How long what was offered holds.
+    pub allowance: Duration,
 }
 
 impl Snapshot {
@@ -50,14 +51,16 @@ impl Group {
         let current = self.current()?;
         let mut policies = Vec::new();
         let mut teks = Vec::new();
+        let mut holds = registration_allowance(self.settings.kek.lifetime);
         for tek in &self.teks {
-            if let Some(policy) = tek.policy(now, registration_allowance(tek.lifetime)) {
+            let for_it = registration_allowance(tek.lifetime);
+            if let Some(policy) = tek.policy(now, for_it) {
+                holds = holds.min(for_it);
                 policies.push(policy);
                 teks.push(Arc::clone(tek));
             }
         }
-        let allowance = registration_allowance(self.settings.kek.lifetime);
-        let kek = self.kek_policy(current, now, allowance, local)?;
+        let kek = self.kek_policy(current, now, holds, local)?;
         let sender_ids = teks.iter().any(|tek| !tek.receive_only && tek.shape.transform.is_counter_mode());
         let snapshot = Snapshot {
             version: self.version,
@@ -66,6 +69,7 @@ impl Group {
             sequence: current.sequence.last(),
             teks,
             sender_ids,
+            allowance: holds,
         };
         Some((snapshot, GroupPolicy { kek: Some(kek), gap: self.gap(now), teks: policies }))
     }
@@ -111,22 +115,8 @@ impl Group {
         allowance: Duration,
         source: SocketAddr,
     ) -> Option<KekPolicy> {
-        let unspecified: IpAddr = match source {
-            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-        };
-        Some(KekPolicy {
-            spi: entry.kek.spi,
-            cipher: entry.kek.cipher,
-            signature: entry.kek.signature,
-            lifetime: stated(entry.ends, now, allowance)?,
-            source,
-            destination: match entry.kek.transport {
-                Transport::Unicast => SocketAddr::new(unspecified, 0),
-                Transport::Multicast(address) => address,
-            },
-            acknowledge: self.settings.rekey.acknowledge,
-        })
+        let lifetime = stated(entry.ends, now, allowance)?;
+        Some(entry.kek.policy(lifetime, source, self.settings.rekey.acknowledge))
     }
 
     /// While members register again, those that have wait for the others.
