@@ -62,9 +62,12 @@ fn run(seed: u64, signature: KekSignature, kind: KeyKind, compat: Compat) -> Res
         policy: policy.clone(),
         keys: keys.clone(),
     };
-    policy.teks.push(tek(0x0001_0005, EspTransform::ChaCha20Poly1305, Mode::Transport));
-    let both = self::keys(&policy, random);
-    keys.teks = both.teks;
+    let added = GroupPolicy {
+        teks: vec![tek(0x0001_0005, EspTransform::ChaCha20Poly1305, Mode::Transport)],
+        ..GroupPolicy::default()
+    };
+    keys.teks.extend(self::keys(&added, random).teks);
+    policy.teks.extend(added.teks);
     let next = Rekey { kek: second.0.spi, sequence: 1, deletions: vec![], policy, keys };
     let last = Rekey {
         kek: second.0.spi,
