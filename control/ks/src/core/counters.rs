@@ -48,6 +48,8 @@ counts! {
     PushesSent, "pushes-sent", "GROUPKEY-PUSH datagrams sent.";
     Acknowledgements, "acknowledgements", "Rekeys acknowledged.";
     AckUnknown, "ack-unknown", "Acknowledgements of a rekey or from a member that is not known.";
+    AckMalformed, "ack-malformed", "Acknowledgements that are none.";
+    AckForged, "ack-forged", "Acknowledgements whose HASH is wrong.";
     AckStale, "ack-stale", "Acknowledgements that say nothing new.";
     MissedRekeys, "missed-rekeys", "Rekeys that a member did not acknowledge.";
     AskedAnswered, "invalid-spi-answered", "INVALID-SPI that were answered with a rekey.";

@@ -20,7 +20,7 @@ pub mod settings;
 mod sid;
 mod tek;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod time;
 
 pub use access::{Access, NoAccess, Peer, PeerSettings, Proof, Who};

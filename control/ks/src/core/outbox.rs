@@ -7,6 +7,8 @@ use super::push::PushMessage;
 use super::record::{Key, Record};
 use getvpn_gdoi::crypto::KeyKind;
 use getvpn_gdoi::group::{EspSpi, GroupId, GroupKeys, GroupPolicy, KekSpi};
+use getvpn_gdoi::server::PullId;
+use getvpn_gdoi::wire::Compat;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,7 +21,7 @@ pub struct PullRef {
     /// Which of the owner's endpoints it is at.
     pub shard: u16,
     /// Which of that endpoint's.
-    pub id: u64,
+    pub pull: PullId,
 }
 
 /// What has to be done, in this order: the changes in one transaction, then the actions.
@@ -58,6 +60,8 @@ pub enum Action {
         pull: PullRef,
         /// What it offers.
         policy: GroupPolicy,
+        /// In which layout.
+        compat: Compat,
     },
     /// Message 4 of a registration.
     Keys {
@@ -142,6 +146,8 @@ pub enum Refusal {
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     pub touched: BTreeSet<Key>,
+    /// What no action rests on: made durable with the next change that something does, or in a while.
+    pub later: BTreeSet<Key>,
     pub actions: Vec<Action>,
     /// Peers that are members no longer.
     pub disconnect: Vec<SocketAddr>,
@@ -167,6 +173,11 @@ impl Outbox {
 
     pub fn touch_kek(&mut self, group: GroupId, spi: KekSpi) {
         self.touched.insert(Key::Kek(group.0, spi.0));
+    }
+
+    /// What a member has said, or not.
+    pub fn note_member(&mut self, group: GroupId, member: MemberId) {
+        self.later.insert(Key::Member(group.0, member.0));
     }
 
     pub fn touch_member(&mut self, group: GroupId, member: MemberId) {

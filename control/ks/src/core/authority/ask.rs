@@ -63,7 +63,7 @@ impl Authority {
             return AskOutcome::MemberLimit;
         }
         record.asked = Some((spi, now.unix));
-        self.out.touch_member(id, member);
+        self.out.note_member(id, member);
         if ending {
             return AskOutcome::Ending;
         }

@@ -20,7 +20,8 @@ use super::settings::GroupSettings;
 use super::tek::Spis;
 use super::time::{Checkpoint, Clock, Now, ServerTime};
 use getvpn_gdoi::crypto::Random;
-use getvpn_gdoi::group::{GroupId, KekSpi};
+use getvpn_gdoi::group::{AckRequest, GroupId, KekSpi, NamedGroup};
+use getvpn_gdoi::wire::Compat;
 use register::{Pending, Waiting};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -102,11 +103,28 @@ impl Authority {
         self.clock.at(now)
     }
 
-    /// A Rekey SA that lives, for verifying what members say about it.
+    /// The group that a member means: by its number as the RFC has it, or in the order of octets of
+    /// those groups that have another layout.
     #[must_use]
-    pub fn kek(&self, spi: KekSpi) -> Option<Arc<Kek>> {
-        let entries = self.groups.values().flat_map(Group::keks);
-        entries.into_iter().find(|entry| entry.kek.spi == spi).map(|entry| Arc::clone(&entry.kek))
+    pub fn named(&self, group: NamedGroup) -> GroupId {
+        let other = group.id(Compat::Reference);
+        let is_other = self.groups.get(&other).is_some_and(|g| g.settings().compat == Compat::Reference);
+        let id = group.id(Compat::Standard);
+        if is_other && !self.groups.contains_key(&id) { other } else { id }
+    }
+
+    /// A Rekey SA that lives and whose rekeys are acknowledged, with how.
+    #[must_use]
+    pub fn acknowledged_under(&self, spi: KekSpi) -> Option<(Arc<Kek>, AckRequest)> {
+        self.groups.values().find_map(|group| {
+            let entry = group.keks().iter().find(|entry| entry.kek.spi == spi)?;
+            Some((Arc::clone(&entry.kek), group.settings().rekey.acknowledge?))
+        })
+    }
+
+    /// Counts something that came to nothing.
+    pub fn count(&mut self, count: Count) {
+        self.out.counters.add(count);
     }
 
     /// Lets `work` change a group.
@@ -184,6 +202,7 @@ impl Authority {
             return Batch { changes: Vec::new(), actions };
         }
         touched.insert(Key::Clock);
+        touched.append(&mut self.out.later);
         let saved = self.clock.checkpoint(now);
         self.saved = Some(saved);
         let change = |key: Key| Change { key, record: self.record(&key, saved) };

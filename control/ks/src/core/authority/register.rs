@@ -75,7 +75,8 @@ impl Authority {
         let offered = policy.clone();
         self.pulls.insert(pull, Pending { group, key, peer, snapshot, policy: offered, since: time });
         self.pull_order.push_back((time, pull));
-        self.out.act(Action::Offer { pull, policy });
+        let compat = self.groups.get(&group).map(|group| group.settings().compat).unwrap_or_default();
+        self.out.act(Action::Offer { pull, policy, compat });
     }
 
     pub(super) fn offer_to_waiting(&mut self, now: Now) {

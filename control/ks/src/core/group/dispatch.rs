@@ -294,7 +294,7 @@ impl Group {
         let Some(member) = self.members.get_mut(id).filter(|_| target.counts) else { return };
         member.missed = member.missed.saturating_add(1);
         let name = member.is_silent().then(|| member.key.to_string());
-        context.out.touch_member(group, id);
+        context.out.note_member(group, id);
         context.out.counters.add(Count::MissedRekeys);
         if let Some(running) = &mut self.dispatch.running {
             running.missed += 1;
@@ -450,7 +450,7 @@ impl Group {
             member.kek = learned.spi;
         }
         member.acknowledged = Some(Acknowledged { kek: kek.0, sequence, unix: context.unix });
-        context.out.touch_member(group, id);
+        context.out.note_member(group, id);
         self.heard(id, context);
         self.dispatch(context);
         Count::Acknowledgements
@@ -462,7 +462,7 @@ impl Group {
         let Some(member) = self.members.get_mut(id) else { return };
         let was_silent = member.is_silent();
         if member.missed > 0 {
-            context.out.touch_member(group, id);
+            context.out.note_member(group, id);
         }
         (member.missed, member.heard) = (0, context.now);
         if was_silent {

@@ -4,4 +4,5 @@
 mod lifecycle;
 mod properties;
 mod removal;
+pub(crate) mod settings;
 mod world;

@@ -1,67 +1,17 @@
 //! The world of the tests: one authority, a store, members, and a record of everything that was handed
 //! out.
 
+pub use super::settings::*;
 use crate::core::*;
 use crate::store::{Fault, MemoryStore, Store};
 use getvpn_gdoi::crypto::{KeyKind, Random, SeededRandom};
 use getvpn_gdoi::group::*;
-use getvpn_gdoi::wire::Compat;
+use getvpn_gdoi::server::PullId;
+use getvpn_gdoi::wire::CookiePair;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-pub const GROUP: GroupId = GroupId(1234);
-pub const MULTICAST: &str = "239.10.1.1:848";
-
-pub fn seconds(n: u64) -> Duration {
-    Duration::from_secs(n)
-}
-
-pub fn tek(transform: EspTransform, net: &str, lifetime: u64) -> TekSettings {
-    let net = net.parse().unwrap();
-    let selector = Selector { src: net, dst: net, protocol: None, src_port: None, dst_port: None };
-    TekSettings {
-        shape: TekShape {
-            transform,
-            mode: Mode::Tunnel,
-            direction: Direction::Symmetric,
-            selectors: vec![selector],
-        },
-        lifetime: seconds(lifetime),
-    }
-}
-
-pub fn group() -> GroupSettings {
-    GroupSettings {
-        id: GROUP,
-        name: "finance".into(),
-        sid_bits: 16,
-        gap: GroupAssociatedPolicy { activation_delay: seconds(1), deactivation_delay: seconds(2) },
-        kek: KekSettings {
-            cipher: KekCipher::Aes128Cbc,
-            signature: KekSignature::EcdsaP256,
-            key: KeyKind::EcdsaP256,
-            lifetime: seconds(600),
-        },
-        rekey: RekeySettings {
-            transport: Transport::Unicast,
-            source: "10.0.0.1:848".parse().unwrap(),
-            retransmits: 2,
-            interval: seconds(1),
-            acknowledge: Some(AckRequest::KekSha256),
-            rate: 2_000,
-        },
-        teks: vec![tek(EspTransform::Aes128Gcm, "10.0.0.0/8", 60)],
-        compat: Compat::Standard,
-    }
-}
-
-pub fn multicast() -> GroupSettings {
-    let mut group = group();
-    group.rekey.transport = Transport::Multicast(MULTICAST.parse().unwrap());
-    group
-}
 
 /// A member that does what it is told.
 #[derive(Default)]
@@ -132,7 +82,7 @@ pub struct World {
     /// Whether they are made at once.
     pub make_keys: bool,
     pulls: HashMap<PullRef, (u8, GroupPolicy)>,
-    next_pull: u64,
+    next_pull: u32,
     // What was ever handed out.
     spis: HashMap<EspSpi, Vec<u8>>,
     sequences: HashMap<(KekSpi, u32), Arc<PushMessage>>,
@@ -143,13 +93,6 @@ pub fn peer(member: u8) -> Peer {
     let address = SocketAddr::from(([10, 0, 1, member], 848));
     let proof = Proof::PreShared { identity: address.ip().to_string() };
     Peer { address, local: "10.0.0.1:848".parse().unwrap(), proof }
-}
-
-pub fn access(groups: &[GroupId]) -> Access {
-    Access::new(&[PeerSettings {
-        who: Who::Address("10.0.1.0/24".parse().unwrap()),
-        groups: groups.to_vec(),
-    }])
 }
 
 impl World {
@@ -220,7 +163,7 @@ impl World {
 
     fn carry_out(&mut self, action: Action) {
         match action {
-            Action::Offer { pull, policy } => {
+            Action::Offer { pull, policy, .. } => {
                 let (member, _) = self.pulls[&pull];
                 self.pulls.insert(pull, (member, policy));
             }
@@ -355,7 +298,8 @@ impl World {
     }
 
     pub fn request(&mut self, member: u8) -> PullRef {
-        let pull = PullRef { shard: 0, id: self.next_pull };
+        let phase1 = CookiePair::from([member; 16]);
+        let pull = PullRef { shard: 0, pull: PullId { phase1, message_id: self.next_pull } };
         self.next_pull += 1;
         self.pulls.insert(pull, (member, GroupPolicy::default()));
         let now = self.now();
