@@ -51,6 +51,13 @@ enum Request {
     Sa(SaRequest),
     /// The SPIs that packets came with and that no SA has.
     UnknownSpi,
+    /// How a member's groups stand with their key servers: what is asked for, and how that went.
+    Sync,
+    /// Registers a group of a member again now.
+    Resync {
+        /// The group's name.
+        group: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -78,6 +85,8 @@ impl Request {
             Request::Sa(SaRequest::Show { spi }) => Command::SaShow { spi },
             Request::Sa(SaRequest::Delete { spi }) => Command::SaDelete { spi },
             Request::UnknownSpi => Command::UnknownSpi {},
+            Request::Sync => Command::Sync {},
+            Request::Resync { ref group } => Command::Resync { group: group.clone() },
         }
     }
 
@@ -90,6 +99,8 @@ impl Request {
             Request::Sa(SaRequest::Show { .. }) => render::sa_detail(&parse::<reply::SaDetail>(json)?),
             Request::Sa(SaRequest::Delete { .. }) => render::sa_deleted(&parse::<reply::SaDeleted>(json)?),
             Request::UnknownSpi => render::unknown_spis(&parse::<reply::UnknownSpis>(json)?),
+            Request::Sync => render::sync(&parse::<reply::Sync>(json)?),
+            Request::Resync { .. } => render::resync(&parse::<reply::Resync>(json)?),
         })
     }
 }

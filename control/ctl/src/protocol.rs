@@ -47,11 +47,21 @@ pub enum Command {
     /// The SPIs that packets came with and that no SA has. Answered by [`crate::reply::UnknownSpis`].
     #[serde(rename = "unknown-spi")]
     UnknownSpi {},
+    /// How a member's groups stand with their key servers. Answered by [`crate::reply::Sync`].
+    #[serde(rename = "sync")]
+    Sync {},
+    /// Registers a group of a member again now. Answered by [`crate::reply::Resync`].
+    #[serde(rename = "resync")]
+    Resync {
+        /// The group's name.
+        group: String,
+    },
 }
 
 impl Command {
     /// The names of all commands.
-    pub const NAMES: [&str; 6] = ["status", "counters", "sa list", "sa show", "sa delete", "unknown-spi"];
+    pub const NAMES: [&str; 8] =
+        ["status", "counters", "sa list", "sa show", "sa delete", "unknown-spi", "sync", "resync"];
 
     /// The request as a line of JSON, with its newline.
     #[must_use]
@@ -203,6 +213,8 @@ mod tests {
             Command::SaShow { spi: Spi(0x0001_0001) },
             Command::SaDelete { spi: Spi(256) },
             Command::UnknownSpi {},
+            Command::Sync {},
+            Command::Resync { group: "finance".into() },
         ]
     }
 

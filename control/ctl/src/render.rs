@@ -1,6 +1,10 @@
 //! Replies as tables for people: aligned, within 100 columns, coloured only when standard output is a
 //! terminal. Used by `getvpnctl`, and by the daemons at their end; does no I/O.
 
+mod sync;
+
+pub use sync::{resync, sync};
+
 use crate::reply::{
     Counters, PortCounters, SaDeleted, SaDetail, SaList, SelectorDetail, Status, Totals, Traffic, UnknownSpis,
 };
@@ -36,7 +40,7 @@ pub fn status(status: &Status) -> String {
     let mut groups = table(&[("group", L), ("id", R), ("state", L), ("key server", L), ("SAs", R)]);
     for group in &status.groups {
         let state = match group.state.as_str() {
-            good @ ("manual" | "registered") => coloured(good, Color::Green),
+            good @ ("manual" | "in-step") => coloured(good, Color::Green),
             other => coloured(other, Color::Yellow),
         };
         groups.add_row(vec![
@@ -48,6 +52,18 @@ pub fn status(status: &Status) -> String {
         ]);
     }
     section(&mut out, &groups);
+    if status.groups.iter().any(|group| group.kek.is_some()) {
+        let mut keks = table(&[("group", L), ("KEK", L), ("last rekey", R), ("left", R)]);
+        for (group, kek) in status.groups.iter().filter_map(|group| Some((group, group.kek.as_ref()?))) {
+            keks.add_row(vec![
+                cell(&group.name, L),
+                cell(&kek.spi, L),
+                cell(&number(kek.sequence.into()), R),
+                cell(&duration(kek.lifetime_left_s), R),
+            ]);
+        }
+        section(&mut out, &keks);
+    }
     out
 }
 
@@ -145,6 +161,7 @@ pub fn sa_list(list: &SaList) -> String {
         ("transform", L),
         ("dir", L),
         ("state", L),
+        ("from", L),
         ("left", R),
         ("packets", R),
         ("octets", R),
@@ -157,6 +174,7 @@ pub fn sa_list(list: &SaList) -> String {
             cell(&sa.transform, L),
             cell(&sa.direction, L),
             state(&sa.state),
+            cell(&sa.source, L),
             cell(&or_dash(sa.lifetime_left_s.map(duration)), R),
             cell(&number(sa.packets), R),
             cell(&number(sa.bytes), R),
@@ -186,7 +204,10 @@ pub fn sa_detail(sa: &SaDetail) -> String {
     let mut facts = table(&[("SA", L), (&summary.spi.to_string(), L)]);
     for (name, value) in [
         ("group", summary.group.clone()),
-        ("state", format!("{}, installed {} ago from the {}", summary.state, duration(sa.age_s), sa.source)),
+        (
+            "state",
+            format!("{}, installed {} ago from the {}", summary.state, duration(sa.age_s), summary.source),
+        ),
         ("lifetime", life),
         ("transform", summary.transform.clone()),
         ("mode", sa.mode.clone()),

@@ -1,6 +1,10 @@
 //! What the daemons reply with, command by command. Written by a daemon's control thread, read by
 //! `getvpnctl` and by whoever parses `getvpnctl --json`. Fields are added, never renamed.
 
+mod sync;
+
+pub use sync::{AskedSpi, GroupSync, Kek, LastRegistration, Recovery, Resync, Suppressed, Sync};
+
 use crate::Spi;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -51,11 +55,14 @@ pub struct GroupStatus {
     pub name: String,
     /// Its number on the wire.
     pub id: Option<u32>,
-    /// `manual`: SAs from the configuration. `unregistered`: no SA, and no key server has been asked.
-    /// `no-sa`: its manual SAs have expired or been deleted.
+    /// `manual`: SAs from the configuration. `no-sa`: its manual SAs have expired or been deleted. With key
+    /// servers what [`GroupSync::state`] says.
     pub state: String,
-    /// The key server that the group's SAs came from.
+    /// The key server that the group is, or wants to be, registered with.
     pub key_server: Option<String>,
+    /// The Rekey SA of the group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kek: Option<Kek>,
     /// SAs in force.
     pub sas: u64,
 }
@@ -175,8 +182,12 @@ pub struct SaSummary {
     pub transform: String,
     /// `in`, `out` or `both`.
     pub direction: String,
-    /// `active`, or why not.
+    /// `active`; `waiting`: receives, and sends after the activation delay; `receive-only`: there are no
+    /// sender IDs for it, or that is its policy; `retiring`: replaced, receives for a while.
     pub state: String,
+    /// Where its keys came from: `configuration`, or a key server with its address.
+    #[serde(default)]
+    pub source: String,
     /// Seconds until it is removed; absent when its life is not limited.
     pub lifetime_left_s: Option<u64>,
     /// Packets opened and sealed.
@@ -193,8 +204,6 @@ pub struct SaDetail {
     /// What `sa list` says.
     #[serde(flatten)]
     pub summary: SaSummary,
-    /// Where its keys came from: `configuration` or `key server`.
-    pub source: String,
     /// Seconds since it was installed.
     pub age_s: u64,
     /// `tunnel` or `transport`.
@@ -244,7 +253,8 @@ pub struct SenderDetail {
     pub worker: u32,
     /// The counter of the next packet.
     pub next: u64,
-    /// The counter that it must not reach before more are reserved on disk.
+    /// The counter that it must not reach: before more are reserved on disk, or at all with the sender IDs of
+    /// a key server.
     pub reserved: u64,
 }
 

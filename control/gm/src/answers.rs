@@ -85,7 +85,6 @@ pub fn sa_show(
     let senders = sa.senders().filter(|_| sa.direction().sends()).zip(entry.sid..).zip(0..);
     Ok(SaDetail {
         summary: summary(sad, entry, now),
-        source: entry.source.name().into(),
         age_s: now.saturating_duration_since(entry.installed).as_secs(),
         mode: sa.mode().to_string(),
         replay,
@@ -119,6 +118,7 @@ fn summary(sad: &Sad, entry: &Entry, now: Instant) -> SaSummary {
         transform: sa.transform().name().into(),
         direction: sa.direction().to_string(),
         state: entry.state.name().into(),
+        source: entry.source.name().into(),
         lifetime_left_s: entry.lifetime_left(now).map(|left| left.as_secs()),
         packets: opened.packets + sealed.packets,
         bytes: opened.octets + sealed.octets,

@@ -332,6 +332,10 @@ impl Control {
                 let lost = tallies().iter().map(|each| each.tally.punts_lost).sum();
                 call.answer(Ok(self.member.unknown_spis(lost, now)));
             }
+            Command::Sync {} | Command::Resync { .. } => call.answer(Err::<(), _>(getvpn_ctl::Fault::new(
+                getvpn_ctl::FaultCode::UnknownCommand,
+                "this version does not register with key servers",
+            ))),
         }
     }
 

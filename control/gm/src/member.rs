@@ -115,6 +115,7 @@ impl Member {
                 id: group.id,
                 state: state.into(),
                 key_server: None,
+                kek: None,
                 sas: sas as u64,
             }
         });

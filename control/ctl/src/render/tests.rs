@@ -3,7 +3,8 @@
 use super::*;
 use crate::Spi;
 use crate::reply::{
-    GroupStatus, LinkStatus, PerWorker, Reason, ReplayDetail, SaSummary, SenderDetail, UnknownSpi,
+    AskedSpi, GroupStatus, GroupSync, Kek, LastRegistration, LinkStatus, PerWorker, Reason, Recovery,
+    ReplayDetail, SaSummary, SenderDetail, Suppressed, Sync, UnknownSpi,
 };
 use std::collections::BTreeMap;
 
@@ -88,7 +89,8 @@ fn the_largest_numbers_fit_100_columns() {
         group: "finance-department".into(),
         transform: "aes-256-cbc-hmac-sha256".into(),
         direction: "both".into(),
-        state: "active".into(),
+        state: "receive-only".into(),
+        source: "[2001:db8::1234]:848".into(),
         lifetime_left_s: Some(86_399),
         packets: big,
         bytes: big,
@@ -124,12 +126,12 @@ fn an_sa_is_shown_with_its_selectors_and_senders() {
             transform: "aes-128-gcm".into(),
             direction: "both".into(),
             state: "active".into(),
+            source: "configuration".into(),
             lifetime_left_s: None,
             packets: 3,
             bytes: 300,
             errors: 1,
         },
-        source: "configuration".into(),
         age_s: 75,
         mode: "tunnel".into(),
         replay: ReplayDetail { mode: "sender".into(), window: Some(1024), senders: Some(64) },
@@ -179,6 +181,7 @@ fn status_names_links_and_groups() {
             id: None,
             state: "manual".into(),
             key_server: None,
+            kek: None,
             sas: 2,
         }],
     });
@@ -201,4 +204,86 @@ fn without_a_terminal_there_is_no_colour() {
         + &unknown_spis(&UnknownSpis { evicted: 1, ..UnknownSpis::default() });
     assert!(!text.contains('\x1b'), "{text:?}");
     assert!(text.contains("no SAs") && text.contains("no packet came with an unknown SPI"), "{text}");
+}
+
+#[test]
+fn a_registered_group_is_shown_with_its_kek() {
+    let kek = Kek { spi: "00112233445566778899aabbccddeeff".into(), sequence: 7, lifetime_left_s: 86_399 };
+    let text = status(&Status {
+        role: "gm".into(),
+        version: "0.1.0".into(),
+        pid: 7,
+        uptime_s: 3,
+        workers: 1,
+        links: Vec::new(),
+        groups: vec![GroupStatus {
+            name: "finance-department".into(),
+            id: Some(u32::MAX),
+            state: "re-registering".into(),
+            key_server: Some("192.0.2.100:848".into()),
+            kek: Some(kek),
+            sas: 2,
+        }],
+    });
+    assert!(text.contains("00112233445566778899aabbccddeeff           7  23 h 59 min"), "{text}");
+    assert!(widest(&text) <= 100, "{text}");
+}
+
+#[test]
+fn sync_says_what_is_asked_for_and_how_it_went() {
+    let asked = |outcome: &str| AskedSpi {
+        spi: Spi(0x1234_5678),
+        why: "packets".into(),
+        tries: 2,
+        missing_ms: 4.25,
+        outcome: outcome.into(),
+    };
+    let group = GroupSync {
+        name: "finance".into(),
+        id: 1234,
+        state: "asking".into(),
+        key_server: "192.0.2.1:848".into(),
+        phase1: true,
+        registered: Some(LastRegistration { ago_s: 61, why: "the member has no SAs yet".into() }),
+        failed: None,
+        retry_in_ms: None,
+        kek: Some(Kek {
+            spi: "00112233445566778899aabbccddeeff".into(),
+            sequence: 7,
+            lifetime_left_s: 86_399,
+        }),
+        asking: vec![asked("asking")],
+        asked: vec![asked("unknown"), asked("recovered")],
+        pending: 0,
+        remembered: 1,
+        recovery: Recovery {
+            recovered: 12,
+            p50_ms: Some(1.875),
+            p99_ms: Some(3.0),
+            max_ms: Some(12_000.0),
+            suppressed: Suppressed { already_asked: 1_000_000, remembered: 2, no_budget: 3 },
+            ..Recovery::default()
+        },
+        counters: BTreeMap::from([("registrations".into(), 3), ("bad_pushes".into(), 0)]),
+    };
+    let text = sync(&Sync { groups: vec![group] });
+    for part in [
+        "group          finance, id 1234\n",
+        "key server     192.0.2.1:848, phase 1 established\n",
+        "registered     1 min 1 s ago: the member has no SAs yet\n",
+        "failed         -\n",
+        "last rekey 7, 23 h 59 min left\n",
+        "p50 1.9 ms, p99 3.0 ms, at most 12.0 s\n",
+        "1,000,000 were asked for already",
+        "counted        3 registrations\n",
+        "0x12345678  packets            2       4.2 ms  asking\n",
+    ] {
+        assert!(text.contains(part), "{part:?} in\n{text}");
+    }
+    assert!(
+        text.find("recovered\n").expect("there") < text.find("unknown\n").expect("there"),
+        "newest first"
+    );
+    assert!(widest(&text) <= 100, "{text}");
+    assert_eq!(sync(&Sync::default()), "no group has key servers");
 }
