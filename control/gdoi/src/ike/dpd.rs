@@ -121,10 +121,15 @@ impl DeadPeerDetection {
         if self.unanswered >= self.timing.tries {
             return DpdAction::Dead;
         }
+        DpdAction::Ask(self.ask(now))
+    }
+
+    /// A question out of turn: something makes it doubtful that the peer still has this phase 1.
+    pub fn ask(&mut self, now: Instant) -> Notice {
         self.asked = self.asked.wrapping_add(1);
-        self.unanswered += 1;
+        self.unanswered = self.unanswered.saturating_add(1);
         self.due = now + self.timing.retry;
-        DpdAction::Ask(Notice::RUThere(self.asked))
+        Notice::RUThere(self.asked)
     }
 }
 
@@ -182,6 +187,17 @@ mod tests {
         assert_eq!(dpd.answer(first, now), Ok(()));
         assert_eq!(dpd.answer(first, now), Err(DpdError::Answer(first)), "a replayed answer proves nothing");
         assert_eq!(dpd.poll_timeout(), now + TIMING.idle);
+    }
+
+    #[test]
+    fn a_question_out_of_turn_counts_like_any_other() {
+        let start = Instant::now();
+        let mut dpd = new(start);
+        assert!(matches!(dpd.ask(start), Notice::RUThere(_)));
+        assert_eq!(dpd.poll_timeout(), start + TIMING.retry);
+        ask(&mut dpd, start + TIMING.retry);
+        ask(&mut dpd, start + 2 * TIMING.retry);
+        assert_eq!(dpd.handle_timeout(start + 3 * TIMING.retry), DpdAction::Dead);
     }
 
     #[test]

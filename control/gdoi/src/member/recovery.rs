@@ -66,7 +66,8 @@ impl Recovery {
         }
     }
 
-    /// Rule S8: packets came with an SPI that has no SA. Costs little, however often it is called.
+    /// Rule S8: packets came with an SPI that has no SA. Costs little, however often it is called:
+    /// what is to be done about them [`Recovery::poll`] says.
     pub fn packets(&mut self, spi: EspSpi, plausibility: Plausibility, now: Instant) {
         if let Some(episode) = self.episodes.get_mut(&spi) {
             episode.last_seen = now;
@@ -79,7 +80,6 @@ impl Recovery {
             if !self.bucket(class).has(now) {
                 self.statistics.no_budget += 1;
             }
-            self.admit(plausibility, now);
         }
     }
 

@@ -6,6 +6,7 @@ mod entry;
 mod limits;
 mod sender_ids;
 
+pub(super) use entry::horizon;
 pub use entry::{SaEntry, SaState};
 pub use limits::{Refusal, RefusedSa, SadLimits};
 pub use sender_ids::{SenderIdsError, SenderUse};

@@ -147,6 +147,11 @@ impl Config {
 /// Why an EAL argument is not the user's to give, if it is not.
 #[must_use]
 pub fn refuse_eal_argument(argument: &str) -> Option<String> {
+    if matches!(argument, "-h" | "--help") {
+        return Some(format!(
+            "{argument} would end the member before it starts; EAL's options are told by `dpdk-testpmd --help`"
+        ));
+    }
     let option = CORE_OPTIONS.iter().find(|&&option| match option.strip_prefix("--") {
         Some(_) => argument.split('=').next() == Some(option),
         None => argument.starts_with(option) && !argument.starts_with("--"),

@@ -3,6 +3,7 @@
 
 use super::SenderUse;
 use crate::group::{Direction, EspSpi, GroupAssociatedPolicy, Selector, TekKeys, TekPolicy};
+use crate::member::registration::Horizon;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -108,6 +109,23 @@ impl SaEntry {
         let starts = waits.then_some(self.sends_from);
         [starts, self.retires].into_iter().flatten().fold(self.expires, Instant::min)
     }
+}
+
+/// When the first of the selectors is left without an SA to send with, if nothing new comes; without any
+/// such SA, when the last one ends.
+pub(in crate::member) fn horizon(entries: &[SaEntry]) -> Option<Horizon> {
+    let of = |entry: &SaEntry| Horizon { end: entry.expires, life: entry.policy.lifetime };
+    let mut last: HashMap<&Selector, Horizon> = HashMap::new();
+    for entry in entries.iter().filter(|entry| entry.can_send() && entry.retires.is_none()) {
+        for selector in &entry.policy.selectors {
+            let horizon = last.entry(selector).or_insert(of(entry));
+            if entry.expires > horizon.end {
+                *horizon = of(entry);
+            }
+        }
+    }
+    let sends = last.into_values().min_by_key(|horizon| horizon.end);
+    sends.or_else(|| entries.iter().map(of).max_by_key(|horizon| horizon.end))
 }
 
 /// Decides which of the SAs send (oldest first), and when the replaced ones retire. True when a

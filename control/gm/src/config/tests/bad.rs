@@ -73,6 +73,7 @@ const TABLE: &[Row] = &[
 
     // EAL, links and control.
     ("", "[eal]\nargs = [\"--no-huge\",\n \"--lcores=0-3\"]\n", "16:2", "eal.args", "--lcores is derived from [workers] cores"),
+    ("", "[eal]\nargs = [\"--help\"]\n", "15:9", "eal.args", "--help would end the member before it starts"),
     ("", "[eal]\nargs = [\"-l\", \"0-3\"]\n", "15:9", "eal.args", "-l is derived from [workers] cores"),
     ("net_pcap1", "net_pcap0", "6:7", "link.wan", "there is a port on device \"net_pcap0\" already, in line 5; use another or remove one"),
     ("[[group]]", "[[link]]\nname = \"site\"\nlan = \"a\"\nwan = \"b\"\n[[group]]", "8:8", "link.name", "a link \"site\" already, in line 4"),

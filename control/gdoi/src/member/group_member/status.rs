@@ -1,0 +1,46 @@
+//! How a group stands, for the control socket.
+
+use super::*;
+use crate::member::event::{MemberState, MemberStatus};
+
+impl GroupMember {
+    /// How the group stands.
+    #[must_use]
+    pub fn status(&self, now: Instant) -> MemberStatus {
+        let asking = self.recovery.asking().collect();
+        let ladder_pauses = self.recovery.backs_off_until(now).filter(|_| self.recovery.is_asking());
+        MemberStatus {
+            state: self.state(),
+            key_server: self.session.address(),
+            phase1: self.session.is_established(),
+            registered: self.registered,
+            last_failure: self.last_failure.clone(),
+            backs_off_until: self.registrar.backs_off_until().or(ladder_pauses),
+            kek: self.keks.status(),
+            asking,
+            asked: self.asked.iter().copied().collect(),
+            remembered: self.recovery.remembered(),
+            pending: self.sad.pending().len(),
+            recovery: self.recovery.statistics().clone(),
+            counters: self.counters,
+        }
+    }
+
+    /// How the group stands, in one word.
+    #[must_use]
+    pub fn state(&self) -> MemberState {
+        if self.stopped {
+            MemberState::Stopped
+        } else if self.registrar.backs_off_until().is_some() {
+            MemberState::BackingOff
+        } else if self.registered.is_none() {
+            MemberState::Registering
+        } else if self.registrar.registering().is_some() {
+            MemberState::ReRegistering
+        } else if self.recovery.is_asking() {
+            MemberState::Asking
+        } else {
+            MemberState::InStep
+        }
+    }
+}
