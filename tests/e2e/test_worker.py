@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import pathlib
+import socket
 import subprocess
 
 import pytest
@@ -13,6 +14,7 @@ from member import BINARIES, Member, configuration, read_frames, run_files, writ
 from oracle import ETHERNET, OracleSa, group
 
 LAST_SEQUENCE = 2**32 - 1
+ETH_P_ALL = 3
 
 
 @pytest.mark.skipif(os.geteuid() != 0 and not os.environ.get("CI"), reason="strace needs root or ptrace")
@@ -77,3 +79,46 @@ def test_workers_share_the_links_out_and_each_seals_with_its_own_sender_id(tmp_p
     ivs = {frame[42:50] for frame in sealed}
     assert len(ivs) == 200, "an IV twice"
     assert {int.from_bytes(iv[:2]) for iv in ivs} <= {5, 6}
+
+
+@pytest.mark.skipif(os.geteuid() != 0 and not os.environ.get("CI") or not os.path.exists("/dev/net/tun"),
+                    reason="tap devices need root")
+def test_flows_are_spread_over_the_queues_of_a_device_that_has_several(tmp_path):
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        pytest.skip("one core only")
+    sa = OracleSa(0xA000, options={"sid": 5})
+    lan, wan = (f"gv{side}{os.getpid()}" for side in "lw")
+    config = configuration([f"net_tap0,iface={lan}", f"net_tap1,iface={wan}"], [group("g", sa)],
+                           workers={"cores": cores[-2:]})
+    packets = [IP(src=f"10.1.0.{n + 1}", dst="10.1.0.200") / UDP(sport=n, dport=9) / bytes([n]) for n in range(100)]
+    with Member(tmp_path, config) as member:
+        member.wait_until_it_answers()
+        for device in (lan, wan):
+            subprocess.run(["sysctl", "-q", f"net.ipv6.conf.{device}.disable_ipv6=1"], check=True, timeout=10)
+            subprocess.run(["ip", "link", "set", device, "up"], check=True, timeout=10)
+        with listener(lan) as at_lan, listener(wan) as at_wan:
+            for packet in packets:
+                at_lan.send(bytes(ETHERNET / packet))
+            member.wait_until(lambda: member.ctl("counters")["encrypted"] == len(packets), "all of it")
+            sealed = [frame for frame in heard(at_wan) if frame[23:24] == b"\x32"]
+        per = member.ctl("counters", "--per")["per"]
+        assert member.end().status == 0
+    assert all(worker["encrypted"] > 0 for worker in per), per
+    assert sorted(sa.open(frame) for frame in sealed) == sorted(bytes(packet) for packet in packets)
+    assert {frame[42:44] for frame in sealed} == {b"\x00\x05", b"\x00\x06"}, "each worker has its own sender ID"
+
+
+def listener(device):
+    s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
+    s.bind((device, 0))
+    s.settimeout(1)
+    return s
+
+
+def heard(s):
+    try:
+        while True:
+            yield s.recv(65536)
+    except TimeoutError:
+        return
