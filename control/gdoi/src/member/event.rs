@@ -153,7 +153,7 @@ pub enum MemberState {
     Asking,
     /// Registers again.
     ReRegistering,
-    /// No key server answers; it waits before it tries again.
+    /// No key server answers; it tries them again and again, with pauses.
     BackingOff,
     /// Was stopped.
     Stopped,

@@ -11,7 +11,7 @@ use super::kek::{Keks, Offer, Pushed};
 use super::recovery::{Cause, Due, End, Ended, Plausibility, Recovery};
 use super::registering::Registering;
 use super::registration::{Horizon, Reason, Registrar};
-use super::sad::{SaEntry, Sad};
+use super::sad::{Left, SaEntry, Sad};
 use super::session::{Change, Session};
 use crate::crypto::Random;
 use crate::group::{EspSpi, GroupKeys, GroupPolicy, KekPolicy};
@@ -139,8 +139,13 @@ impl GroupMember {
             self.phase1_changed(change, now, random);
         }
         self.pull_timeout(now, random);
+        // Before the horizon moves on to what ends later.
+        self.begin_registration(now, random);
         for (spi, left) in self.sad.advance(now) {
             self.tell(MemberEvent::SaLeft(spi, left));
+            if left == Left::Expired && self.sad.entries().is_empty() {
+                self.registrar.want(Reason::Ending, now);
+            }
         }
         if self.keks.expire(now) {
             self.registrar.want(Reason::NoKek, now);

@@ -1,5 +1,6 @@
 //! How long things took, in a fixed number of counters: percentiles to within an eighth.
 
+use std::fmt;
 use std::time::Duration;
 
 /// Steps within each doubling.
@@ -8,7 +9,7 @@ const STEPS: u32 = 8;
 const DOUBLINGS: u32 = 40;
 
 /// Counted durations.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Histogram {
     counts: Vec<u64>,
     count: u64,
@@ -53,6 +54,17 @@ impl Histogram {
             below >= wanted
         });
         found.map(|place| end(place).min(self.max))
+    }
+}
+
+impl fmt::Debug for Histogram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Histogram")
+            .field("count", &self.count)
+            .field("p50", &self.percentile(50))
+            .field("p99", &self.percentile(99))
+            .field("max", &self.max)
+            .finish()
     }
 }
 

@@ -7,7 +7,7 @@ use crate::crypto::HashAlgorithm;
 use crate::group::{AckRequest, KekKeys, KekPolicy, KekSpi};
 use crate::push::{self, Ack, Opened, PushError};
 use crate::wire::Compat;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 /// The longest life of a Rekey SA that is believed; a longer one is cut.
@@ -155,6 +155,14 @@ impl Keks {
         let current = self.keks.first().map(|kek| kek.policy.spi);
         self.keks.retain(|kek| kek.expires > now);
         current.is_some() && self.keks.first().map(|kek| kek.policy.spi) != current
+    }
+
+    /// Where their PUSH messages go to, other than to each member.
+    pub(super) fn multicast_groups(&self) -> Vec<SocketAddr> {
+        let destinations = self.keks.iter().map(|kek| kek.policy.destination);
+        let mut groups: Vec<_> = destinations.filter(|to| to.ip().is_multicast()).collect();
+        groups.dedup();
+        groups
     }
 
     pub(super) fn next_expiry(&self) -> Option<Instant> {

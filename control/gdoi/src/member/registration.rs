@@ -186,6 +186,12 @@ impl Registrar {
         }
     }
 
+    /// Whether all key servers have failed since one last succeeded.
+    #[must_use]
+    pub fn all_have_failed(&self) -> bool {
+        self.failures >= self.key_servers
+    }
+
     /// The key server that is registered with, or is next.
     #[must_use]
     pub fn current(&self) -> usize {

@@ -301,7 +301,7 @@ impl Session {
         let Some(made) = self.made.as_mut().filter(|made| made.sa.peer().supports_dpd) else { return };
         let notice = made.dpd.ask(now);
         self.outgoing.extend(made.sa.notify(&[notice], random));
-        self.suspect_at = Some(now + PATIENCE);
+        self.suspect_at.get_or_insert(now + PATIENCE);
     }
 
     fn lose(&mut self, why: Phase1Loss) -> Change {

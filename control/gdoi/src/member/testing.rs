@@ -1,5 +1,8 @@
 //! What the member's tests are made of.
 
+pub(crate) mod key_server;
+pub(crate) mod world;
+
 use crate::crypto::Secret;
 use crate::group::{
     Direction, EspSpi, EspTransform, GroupAssociatedPolicy, GroupKeys, GroupPolicy, KekSpi, Mode, Rekey,

@@ -26,12 +26,19 @@ impl GroupMember {
         }
     }
 
+    /// Multicast addresses and ports that rekeys come to: the owner joins them. Changes with
+    /// [`MemberEvent::KekInstalled`].
+    #[must_use]
+    pub fn multicast_groups(&self) -> Vec<SocketAddr> {
+        self.keks.multicast_groups()
+    }
+
     /// How the group stands, in one word.
     #[must_use]
     pub fn state(&self) -> MemberState {
         if self.stopped {
             MemberState::Stopped
-        } else if self.registrar.backs_off_until().is_some() {
+        } else if self.registrar.all_have_failed() {
             MemberState::BackingOff
         } else if self.registered.is_none() {
             MemberState::Registering
