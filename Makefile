@@ -4,7 +4,8 @@
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 CARGO ?= cargo
 CARGO_FUZZ_VERSION := 0.13.2
-FUZZ_SECONDS ?= 20
+FUZZ_CRATES := dataplane/fuzz control/fuzz
+FUZZ_SECONDS ?= 6
 PYTHON := .venv/bin/python
 
 .PHONY: demo test check bench deps deps-build deps-test release \
@@ -75,8 +76,8 @@ e2e: release deps-test
 bench-quick: deps-build
 	@perf/run --quick --out $(TARGET)/bench-quick
 
-# $(FUZZ_SECONDS) seconds for each target, from the committed seeds. The fuzzer wants a nightly
-# compiler's flags, which RUSTC_BOOTSTRAP allows the stable one.
+# $(FUZZ_SECONDS) seconds for each target of either crate, from the committed seeds; FUZZ_TARGETS names some
+# of them. The fuzzer wants a nightly compiler's flags, which RUSTC_BOOTSTRAP allows the stable one.
 fuzz: export RUSTC_BOOTSTRAP = 1
 # The leak checker does not look into DPDK's memory, and so takes what only that refers to for lost. The
 # targets see to it themselves that no packet buffer is.
@@ -84,11 +85,15 @@ fuzz: export ASAN_OPTIONS = detect_leaks=0
 fuzz: export CARGO_TARGET_DIR := $(abspath $(TARGET)/fuzz)
 fuzz: export PATH := $(abspath $(TARGET)/tools/bin):$(PATH)
 fuzz: deps-build $(TARGET)/tools/bin/cargo-fuzz
-	@cd dataplane && for target in $$($(CARGO) fuzz list); do \
-	    log=$(abspath $(TARGET))/fuzz-$$target.log; mkdir -p fuzz/corpus/$$target; \
-	    $(CARGO) fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
-	        -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 >$$log 2>&1 || { cat $$log; exit 1; }; \
-	    echo "$$target:" $$(grep '^stat::' $$log); \
+	@for crate in $(FUZZ_CRATES); do \
+	    $(CARGO) fuzz build --fuzz-dir $$crate || exit 1; \
+	    for target in $(or $(FUZZ_TARGETS),$$($(CARGO) fuzz list --fuzz-dir $$crate)); do \
+	        [ -e $$crate/fuzz_targets/$$target.rs ] || continue; \
+	        log=$(abspath $(TARGET))/fuzz-$$target.log; mkdir -p $$crate/corpus/$$target; \
+	        $(CARGO) fuzz run --fuzz-dir $$crate $$target $$crate/corpus/$$target $$crate/seeds/$$target -- \
+	            -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 >$$log 2>&1 || { cat $$log; exit 1; }; \
+	        echo "$$target:" $$(grep '^stat::' $$log); \
+	    done; \
 	done
 
 $(TARGET)/tools/bin/cargo-fuzz:
