@@ -1,8 +1,10 @@
 //! Registrations and rekeys as our own side makes them, and what the key server receives in each state.
 
 use getvpn_control_fuzz::group::{keys, policy};
+use getvpn_control_fuzz::handshake::{Auth, Handshake};
 use getvpn_control_fuzz::registration::request;
 use getvpn_gdoi::group::{GroupKeys, to_key_download, to_sa_payload};
+use getvpn_gdoi::ike::Role;
 use getvpn_gdoi::wire::{
     Attributes, Compat, Delete, Doi, Gap, GapAttribute, Notify, NotifyType, Payload, PayloadType, Spi,
     encode_chain,
@@ -66,7 +68,7 @@ fn member(second: &[u8], fourth: &[u8], shared: &GroupKeys) {
     seed("member", "keys", &[&[4], &message(4, fourth)[..]].concat());
     seed("member", "rekey", &[&[5], &message(5, &rekey)[..]].concat());
     seed("member", "forged_rekey", &[&[5], &message(7, &rekey)[..]].concat());
-    let kek = Delete { doi: Doi::Gdoi, protocol: 4, spis: vec![[7; 16][..].into()] };
+    let kek = Delete { doi: Doi::Gdoi, protocol: 0, spis: vec![[7; 16][..].into()] };
     let kek = chain(&[Payload::Sequence(2), Payload::Delete(kek)]);
     seed("member", "delete_kek", &[&[5], &message(5, &kek)[..]].concat());
     seed("member", "delete_sa", &[&[5], &message(3, &deleted)[..]].concat());
@@ -83,7 +85,8 @@ fn server(request: &[u8], confirmation: &[u8]) {
         chain(&[Payload::Notify(Notify { doi, protocol, notify_type, spi: spi.into(), data: data.to_vec() })])
     };
     let invalid_spi = [&[0, 9], &notify(NotifyType::InvalidSpi, &[0, 0, 16, 1], &[])[..]].concat();
-    let deleted = Payload::Delete(Delete { doi: Doi::Gdoi, protocol: 1, spis: vec![[7; 16][..].into()] });
+    let cookies = Handshake::get(Role::Responder, Auth::Psk).session.cookies;
+    let deleted = Payload::Delete(Delete { doi: Doi::Gdoi, protocol: 1, spis: vec![cookies.into()] });
     let deleted = [&[0, 10], &chain(&[deleted])[..]].concat();
     let registration = [message(0x0c, request), message(0x0c, confirmation)].concat();
     for (name, auth) in [("psk", 0), ("certificate", 0x20)] {
