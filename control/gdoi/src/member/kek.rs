@@ -165,6 +165,11 @@ impl Keks {
         groups
     }
 
+    /// Whether a Rekey SA is in force, whoever gave it.
+    pub(super) fn has(&self, spi: KekSpi) -> bool {
+        self.keks.iter().any(|kek| kek.policy.spi == spi)
+    }
+
     pub(super) fn next_expiry(&self) -> Option<Instant> {
         self.keks.iter().map(|kek| kek.expires).min()
     }

@@ -12,10 +12,10 @@ pub use limits::{Refusal, RefusedSa, SadLimits};
 pub use sender_ids::{SenderIdsError, SenderUse};
 
 use crate::group::{
-    Deletion, EspSpi, GroupAssociatedPolicy, GroupKeys, GroupPolicy, Rekey, SenderIds, TekPolicy,
+    Deletion, EspSpi, GroupAssociatedPolicy, GroupKeys, GroupPolicy, Rekey, Selector, SenderIds, TekPolicy,
 };
 use sender_ids::UsedIds;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Instant;
 
 /// A policy that was offered and has no keys yet (rule S1). Its lifetime does not run.
@@ -67,6 +67,10 @@ pub struct Sad {
     offer: Vec<EspSpi>,
     /// SPIs of the present registration that were refused: their keys are no surprise.
     offered_in_vain: BTreeSet<EspSpi>,
+    /// What the policy of the present registration's offer is for, refused or not.
+    offered: Vec<Selector>,
+    /// The same of the last policy that was taken over.
+    protected: Vec<Selector>,
     /// SPIs that found no room, and when to try again if room was there all the time.
     no_room: BTreeMap<EspSpi, Instant>,
     /// By key server: what one gave is worth nothing under another one's keys.
@@ -87,6 +91,8 @@ impl Sad {
             pending: BTreeMap::new(),
             offer: Vec::new(),
             offered_in_vain: BTreeSet::new(),
+            offered: Vec::new(),
+            protected: Vec::new(),
             no_room: BTreeMap::new(),
             sender_ids: BTreeMap::new(),
             used: UsedIds::default(),
@@ -101,6 +107,7 @@ impl Sad {
         self.offer.clear();
         self.offered_in_vain = unusable.iter().copied().collect();
         self.gap = policy.gap;
+        self.offered = selectors(policy);
         let mut refused = Vec::new();
         for tek in policy.teks.iter().take(self.limits.sas) {
             match self.limits.check_policy(tek) {
@@ -128,6 +135,7 @@ impl Sad {
         self.pending.clear();
         self.offer.clear();
         self.offered_in_vain.clear();
+        self.offered.clear();
     }
 
     /// Rules S2 and S3: what message 4 keys becomes SAs if it was offered, in the order of the offer.
@@ -136,6 +144,8 @@ impl Sad {
         let pending = offer.iter().filter_map(|spi| self.pending.remove(spi));
         let policies = pending.map(|pending| pending.policy).collect();
         let in_vain = std::mem::take(&mut self.offered_in_vain);
+        let offered = std::mem::take(&mut self.offered);
+        self.protect(offered);
         let mut outcome = Outcome::default();
         self.take(policies, &keys.teks, Source { key_server, rekey: false }, now, &mut outcome);
         outcome.unmatched.retain(|spi| !in_vain.contains(spi));
@@ -168,6 +178,7 @@ impl Sad {
         self.changed |= !outcome.deleted.is_empty();
         if !rekey.policy.teks.is_empty() {
             self.gap = rekey.policy.gap;
+            self.protect(selectors(&rekey.policy));
         }
         let mut in_vain: BTreeSet<EspSpi> = unusable.iter().copied().collect();
         let mut policies: Vec<TekPolicy> = Vec::new();
@@ -324,6 +335,13 @@ impl Sad {
         &self.entries
     }
 
+    /// What the key server's last policy is for, also as far as this member refused it: a group that fails
+    /// closed must not let that through in the clear.
+    #[must_use]
+    pub fn protected(&self) -> &[Selector] {
+        &self.protected
+    }
+
     /// The SA of an SPI.
     #[must_use]
     pub fn find(&self, spi: EspSpi) -> Option<&SaEntry> {
@@ -358,6 +376,14 @@ impl Sad {
         std::mem::take(&mut self.changed)
     }
 
+    /// A policy without SAs says nothing about what to protect.
+    fn protect(&mut self, selectors: Vec<Selector>) {
+        if !selectors.is_empty() && self.protected != selectors {
+            self.protected = selectors;
+            self.changed = true;
+        }
+    }
+
     fn remove(&mut self, spi: EspSpi) -> Option<SaEntry> {
         let at = self.entries.iter().position(|entry| entry.policy.spi == spi)?;
         self.spis.remove(&spi);
@@ -373,6 +399,13 @@ impl Sad {
             self.no_room.insert(spi, retry);
         }
     }
+}
+
+/// What all SAs of a policy are for, each once. Whoever reads policies bounds their number.
+fn selectors(policy: &GroupPolicy) -> Vec<Selector> {
+    let mut seen = HashSet::new();
+    let all = policy.teks.iter().flat_map(|tek| &tek.selectors).copied();
+    all.filter(|&selector| seen.insert(selector)).collect()
 }
 
 /// Where SAs come from.

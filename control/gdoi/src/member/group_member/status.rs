@@ -1,7 +1,9 @@
 //! How a group stands, for the control socket.
 
 use super::*;
+use crate::group::{KekSpi, Selector};
 use crate::member::event::{MemberState, MemberStatus};
+use crate::wire::CookiePair;
 
 impl GroupMember {
     /// How the group stands.
@@ -31,6 +33,22 @@ impl GroupMember {
     #[must_use]
     pub fn multicast_groups(&self) -> Vec<SocketAddr> {
         self.keks.multicast_groups()
+    }
+
+    /// What the key server's last policy is for, also as far as this member refused it. Changes with
+    /// [`MemberEvent::SasChanged`].
+    #[must_use]
+    pub fn protected(&self) -> &[Selector] {
+        self.sad.protected()
+    }
+
+    /// Whether a datagram that names these cookies is this group's: of a phase 1, made or in the making, or
+    /// of a Rekey SA. Where several groups share a port, the others need not see it.
+    #[must_use]
+    pub fn owns(&self, cookies: CookiePair) -> bool {
+        self.session.is_of_making(cookies)
+            || self.session.is_of_made(cookies)
+            || self.keks.has(KekSpi(cookies.octets()))
     }
 
     /// How the group stands, in one word.
