@@ -286,6 +286,7 @@ pub fn unknown_spis(reply: &UnknownSpis) -> String {
                 addresses.push("from others".into());
             }
             addresses.push(format!("to {}", each.destination));
+            addresses.extend(each.asked.clone());
             spis.add_row(vec![
                 cell(&each.spi.to_string(), L),
                 cell(&each.link, L),

@@ -314,4 +314,7 @@ pub struct UnknownSpi {
     pub more_senders: bool,
     /// The destination address of the last of them.
     pub destination: IpAddr,
+    /// How asking a key server for it stands or ended, if that was done lately.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<String>,
 }

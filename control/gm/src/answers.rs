@@ -10,6 +10,7 @@ use getvpn_ctl::reply::{
 use getvpn_ctl::{Fault, FaultCode, Spi};
 use getvpn_dataplane::counters::{SaTotals, Tally};
 use getvpn_dataplane::{ANY_PORT, LinkConfig, LinkTally, Ports, ReplayPolicy};
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 /// The reply to `counters`.
@@ -82,7 +83,7 @@ pub fn sa_show(
             ReplayDetail { mode: "sender".into(), window: Some(window), senders: Some(max_senders) }
         }
     };
-    let senders = sa.senders().filter(|_| sa.direction().sends()).zip(entry.sid..).zip(0..);
+    let senders = sa.senders().filter(|_| sa.direction().sends()).zip(0..);
     Ok(SaDetail {
         summary: summary(sad, entry, now),
         age_s: now.saturating_duration_since(entry.installed).as_secs(),
@@ -90,8 +91,8 @@ pub fn sa_show(
         replay,
         sid_bits: entry.sid_bits,
         senders: senders
-            .map(|((sender, sid), worker)| SenderDetail {
-                sid,
+            .map(|(sender, worker)| SenderDetail {
+                sid: sender.sid(),
                 worker,
                 next: sender.next_counter(),
                 reserved: limit(worker as usize).unwrap_or_else(|| sender.next_counter()),
@@ -118,7 +119,7 @@ fn summary(sad: &Sad, entry: &Entry, now: Instant) -> SaSummary {
         transform: sa.transform().name().into(),
         direction: sa.direction().to_string(),
         state: entry.state.name().into(),
-        source: entry.source.name().into(),
+        source: entry.source.to_string(),
         lifetime_left_s: entry.lifetime_left(now).map(|left| left.as_secs()),
         packets: opened.packets + sealed.packets,
         bytes: opened.octets + sealed.octets,
@@ -145,9 +146,15 @@ fn selector(selector: &getvpn_dataplane::Selector) -> SelectorDetail {
     }
 }
 
-/// The reply to `unknown-spi`.
+/// The reply to `unknown-spi`; `asked` is how asking for some of them stands.
 #[must_use]
-pub fn unknown_spis(table: &UnknownSpis, links: &[LinkConfig], lost: u64, now: Instant) -> UnknownSpisReply {
+pub fn unknown_spis(
+    table: &UnknownSpis,
+    asked: &HashMap<u32, String>,
+    links: &[LinkConfig],
+    lost: u64,
+    now: Instant,
+) -> UnknownSpisReply {
     let ms = |since: Duration| u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
     let spis = table.iter().map(|(spi, entry)| UnknownSpi {
         spi: Spi(spi),
@@ -158,6 +165,7 @@ pub fn unknown_spis(table: &UnknownSpis, links: &[LinkConfig], lost: u64, now: I
         senders: entry.senders.clone(),
         more_senders: entry.more_senders,
         destination: entry.destination,
+        asked: asked.get(&spi).cloned(),
     });
     UnknownSpisReply {
         spis: spis.collect(),

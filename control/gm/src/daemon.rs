@@ -3,28 +3,35 @@
 //! a disk or a client while workers run.
 
 use crate::answers;
-use crate::config::{Config, ConfigError, GroupConfig, Machine};
+use crate::config::{Config, ConfigError, Machine};
+use crate::key_servers::KeyServers;
 use crate::member::Member;
 use crate::reserve::{Pending, Reservations, StateError};
+use crate::udp::{GdoiPort, Sockets};
 use crate::{eal, manual};
 use dpdk::{Eal, EalError};
-use getvpn_ctl::reply::Counters;
+use getvpn_ctl::reply::{Counters, Resync, SaDeleted};
 use getvpn_ctl::server::{BindError, Call, ControlSocket, Limits};
-use getvpn_ctl::{Spi, render};
+use getvpn_ctl::{Fault, FaultCode, Spi, render};
 use getvpn_dataplane::{Dataplane, DataplaneConfig, DataplaneError, PortsError, SaError};
+use getvpn_gdoi::crypto::SystemRandom;
+use getvpn_gdoi::member::Transmit;
 use std::fs;
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{self, JoinHandle};
 use tokio::time::MissedTickBehavior;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 const TICK: Duration = Duration::from_millis(1);
 /// Requests that may wait for the control thread.
 const CALLS: usize = 16;
+/// Datagrams that are taken at a time.
+const DATAGRAMS: usize = 64;
 /// How long the ports may take to come up before traffic starts without them.
 const LINK_WAIT: Duration = Duration::from_secs(9);
 
@@ -60,6 +67,12 @@ pub enum RunError {
     /// The control socket cannot be opened.
     #[error(transparent)]
     Socket(#[from] BindError),
+    /// The GDOI port cannot be had.
+    #[error(
+        "[control] listen {0}: {1}; key servers answer to this port, so choose an address of this machine and a port \
+         that nobody has"
+    )]
+    Port(SocketAddr, io::Error),
     /// A manual SA cannot be made.
     #[error("a manual SA cannot be made: {0}")]
     Sa(#[from] SaError),
@@ -105,13 +118,19 @@ pub fn run(mut config: Config, machine: &Machine, options: &Options) -> Result<(
     for warning in &config.warnings {
         warn!(event = "configuration_warning", "{warning}");
     }
-    tell_what_is_missing(&groups);
     let mut reservations = match manual::any_seals(&groups) {
         true => Some(Reservations::open(&config.control.state)?),
         false => None,
     };
     let mut member = Member::new(&config, &groups, now);
     let workers = config.workers.cores.len();
+    let listen = config.control.listen;
+    let random = Box::new(SystemRandom);
+    let key_servers = KeyServers::new(&groups, workers, listen, member.sad_mut(), now, random);
+    let port = match key_servers.is_empty() {
+        true => None,
+        false => Some(GdoiPort::bind(listen).map_err(|error| RunError::Port(listen, error))?),
+    };
     manual::install(groups, workers, member.sad_mut(), reservations.as_mut(), now)?;
     if let Some((reservations, plan)) = reservations.as_mut().and_then(|r| r.plan(now).map(|plan| (r, plan)))
     {
@@ -142,8 +161,9 @@ pub fn run(mut config: Config, machine: &Machine, options: &Options) -> Result<(
     })?;
     info!(event = "started", workers, links = config.links.len(), sas = policy.sas.len(), "member started");
 
-    let mut control = Control { member, plane, reservations, writing: None };
-    let ended = control.serve(&socket, &stop, options.until_idle);
+    let mut control = Control { member, key_servers, plane, reservations, writing: None };
+    let port = port.map(|port| (port, config.control.multicast_interface));
+    let ended = control.serve(&socket, port, &stop, options.until_idle);
     let counters = control.end();
     print!("{}", render::counters(&counters));
     if let Some(path) = &options.summary {
@@ -160,26 +180,6 @@ fn stop_signal() -> Result<Arc<Notify>, RunError> {
     Ok(stop)
 }
 
-fn tell_what_is_missing(groups: &[GroupConfig]) {
-    for group in groups.iter().filter(|group| group.registration.is_some()) {
-        let name = &group.name;
-        if group.sas.is_empty() {
-            warn!(
-                event = "registration_not_available",
-                group = %name,
-                "group {name} has key servers and no manual SA: this version does not register with key servers, \
-                 so the group has no SAs and protects nothing"
-            );
-        } else {
-            warn!(
-                event = "registration_not_available",
-                group = %name,
-                "group {name}: this version does not register with key servers; only its manual SAs are used"
-            );
-        }
-    }
-}
-
 fn write_summary(path: &Path, counters: &Counters) -> io::Result<()> {
     let json = serde_json::to_string(counters)?;
     fs::write(path, json + "\n")
@@ -188,6 +188,7 @@ fn write_summary(path: &Path, counters: &Counters) -> io::Result<()> {
 /// The running member.
 struct Control {
     member: Member,
+    key_servers: KeyServers,
     plane: Dataplane,
     reservations: Option<Reservations>,
     writing: Option<JoinHandle<(Pending, Result<(), StateError>)>>,
@@ -198,6 +199,7 @@ impl Control {
     fn serve(
         &mut self,
         socket: &ControlSocket,
+        port: Option<(GdoiPort, Option<IpAddr>)>,
         stop: &Notify,
         until_idle: Option<Duration>,
     ) -> Result<(), RunError> {
@@ -208,9 +210,11 @@ impl Control {
             .map_err(|e| RunError::Runtime(e.to_string()))?;
         runtime.block_on(async {
             let (calls, mut waiting) = mpsc::channel(CALLS);
-            let sockets = socket.serve(calls, Limits::default());
-            tokio::pin!(sockets);
+            let clients = socket.serve(calls, Limits::default());
+            tokio::pin!(clients);
             let mut serving = true;
+            let sockets = port.map(|(port, interface)| Sockets::new(port, interface)).transpose();
+            let mut sockets = sockets.map_err(|e| RunError::Runtime(e.to_string()))?;
             let mut ticks = tokio::time::interval(TICK);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
             let ended = loop {
@@ -226,20 +230,32 @@ impl Control {
                             info!(event = "stopping", "stopping: no packet for {idle:.1?}");
                             break Ok(());
                         }
-                        if let Err(error) = self.tick(Instant::now()).await {
+                        if let Err(error) = self.tick(sockets.as_mut(), Instant::now()).await {
                             error!(event = "failed", %error, "stopping: {error}");
                             break Err(RunError::Running(error));
                         }
                     }
                     Some(call) = waiting.recv() => self.answer(call, Instant::now()),
-                    result = &mut sockets, if serving => {
+                    result = &mut clients, if serving => {
                         serving = false;
                         if let Err(error) = result {
                             error!(event = "control_socket_failed", %error, "the control socket is gone: {error}");
                         }
                     }
+                    // Behind all the rest: a flood of datagrams takes what time is left.
+                    () = readable(sockets.as_ref()), if sockets.is_some() => {
+                        if let Some(sockets) = &mut sockets {
+                            self.receive(sockets);
+                            if let Err(error) = self.follow_key_servers(Some(sockets), Instant::now()) {
+                                error!(event = "failed", %error, "stopping: {error}");
+                                break Err(RunError::Running(error));
+                            }
+                        }
+                    }
                 }
             };
+            self.key_servers.stop(Instant::now());
+            self.send(sockets.as_ref());
             // What is being written must be known before the exact counters are.
             if let Some(writing) = self.writing.take() {
                 self.written(writing.await, Instant::now());
@@ -248,17 +264,64 @@ impl Control {
         })
     }
 
-    async fn tick(&mut self, now: Instant) -> Result<(), DataplaneError> {
+    async fn tick(&mut self, sockets: Option<&mut Sockets>, now: Instant) -> Result<(), DataplaneError> {
         self.plane.housekeeping()?;
-        self.member.record_punts(self.plane.punts().drain(), now);
+        self.member.record_punts(self.plane.punts().drain(), &mut self.key_servers, now);
         let expired = self.member.expire(now);
         if !expired.is_empty() {
             for spi in expired {
                 self.forget(spi);
             }
-            self.plane.publish(&self.member.sad_mut().policy_state())?;
+            self.publish()?;
         }
+        self.follow_key_servers(sockets, now)?;
         self.reserve(now).await;
+        Ok(())
+    }
+
+    /// Takes some of the datagrams that are there: others may wait for this thread too.
+    fn receive(&mut self, sockets: &mut Sockets) {
+        let begun = Instant::now();
+        let unix_time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        for _ in 0..DATAGRAMS {
+            let now = Instant::now();
+            if now.duration_since(begun) >= TICK {
+                return;
+            }
+            let Some((from, datagram)) = sockets.receive() else { return };
+            self.key_servers.handle_datagram(now, unix_time, from, datagram);
+        }
+    }
+
+    /// Does what is due with the key servers, and makes what came of it true in the data plane at once.
+    fn follow_key_servers(
+        &mut self,
+        sockets: Option<&mut Sockets>,
+        now: Instant,
+    ) -> Result<(), DataplaneError> {
+        if self.key_servers.tick(now, self.member.sad_mut()) {
+            self.publish()?;
+            self.member.forget_known();
+        }
+        let Some(sockets) = sockets else { return Ok(()) };
+        if let Some(groups) = self.key_servers.multicast_groups() {
+            sockets.follow(&groups);
+        }
+        self.send(Some(sockets));
+        Ok(())
+    }
+
+    fn send(&mut self, sockets: Option<&Sockets>) {
+        let Some(sockets) = sockets else { return };
+        while let Some(Transmit { to, bytes }) = self.key_servers.poll_transmit() {
+            sockets.send(to, &bytes);
+        }
+    }
+
+    fn publish(&mut self) -> Result<(), DataplaneError> {
+        let state = self.member.sad().policy_state();
+        self.plane.publish(&state)?;
+        debug!(event = "published", sas = state.sas.len(), "{} SAs are in force", state.sas.len());
         Ok(())
     }
 
@@ -312,7 +375,7 @@ impl Control {
         let tallies = || self.plane.counters();
         match call.command {
             Command::Status {} => {
-                let status = self.member.status(&self.plane, now);
+                let status = self.member.status(&self.plane, &self.key_servers, now);
                 call.answer(Ok(status));
             }
             Command::Counters { per } => {
@@ -330,27 +393,35 @@ impl Control {
             }
             Command::UnknownSpi {} => {
                 let lost = tallies().iter().map(|each| each.tally.punts_lost).sum();
-                call.answer(Ok(self.member.unknown_spis(lost, now)));
+                call.answer(Ok(self.member.unknown_spis(&self.key_servers, lost, now)));
             }
-            Command::Sync {} | Command::Resync { .. } => call.answer(Err::<(), _>(getvpn_ctl::Fault::new(
-                getvpn_ctl::FaultCode::UnknownCommand,
-                "this version does not register with key servers",
-            ))),
+            Command::Sync {} => call.answer(Ok(self.key_servers.sync(now))),
+            Command::Resync { ref group } => {
+                let group = group.clone();
+                let answer = self.key_servers.resync(now, &group);
+                let no_group =
+                    || Fault::new(FaultCode::NotFound, format!("no group {group} has key servers"));
+                let answer = answer.ok_or_else(no_group);
+                call.answer(answer.map(|key_server| Resync { group: group.clone(), key_server }));
+            }
         }
     }
 
-    fn delete(&mut self, spi: Spi) -> Result<getvpn_ctl::reply::SaDeleted, getvpn_ctl::Fault> {
-        let entry = self.member.sad_mut().remove(spi.0).ok_or_else(|| answers::no_sa(spi))?;
+    fn delete(&mut self, spi: Spi) -> Result<SaDeleted, Fault> {
+        let sad = self.member.sad_mut();
+        let found = sad.find(spi.0).ok_or_else(|| answers::no_sa(spi))?;
+        let group = sad.group_name(&found.sa).to_owned();
+        let manual =
+            if self.key_servers.delete_sa(Instant::now(), spi.0, sad) { None } else { sad.remove(spi.0) };
         self.forget(spi.0);
-        let group = self.member.sad().group_name(&entry.sa).to_owned();
-        if let Err(error) = self.plane.publish(&self.member.sad_mut().policy_state()) {
+        if let Err(error) = self.publish() {
             // What was in force stays in force, and the SAD says so.
             error!(event = "publish_failed", %error, "SA {spi} cannot be deleted: {error}");
-            self.member.sad_mut().install(entry);
-            return Err(getvpn_ctl::Fault::new(getvpn_ctl::FaultCode::Internal, error.to_string()));
+            manual.into_iter().for_each(|entry| self.member.sad_mut().install(entry));
+            return Err(Fault::new(FaultCode::Internal, error.to_string()));
         }
         info!(event = "sa_deleted", %spi, %group, "SA {spi} of group {group} deleted by the operator");
-        Ok(getvpn_ctl::reply::SaDeleted { deleted: spi, group })
+        Ok(SaDeleted { deleted: spi, group })
     }
 
     /// Ends the workers and writes down how far they came.
@@ -366,5 +437,11 @@ impl Control {
         }
         info!(event = "stopped", "member stopped");
         answers::counters(&tallies, ports, self.member.links(), false)
+    }
+}
+
+async fn readable(sockets: Option<&Sockets>) {
+    if let Some(sockets) = sockets {
+        sockets.readable().await;
     }
 }

@@ -2,15 +2,18 @@
 //! it runs on the control thread; nothing here touches a packet.
 //!
 //! Where to begin: [`daemon`] is the member from its start to its end, [`config`] what it is told,
-//! [`sad`] what it holds, [`reserve`] why no IV is used twice.
+//! [`sad`] what it holds, [`key_servers`] how it gets that and stays in step, [`reserve`] why no IV of a
+//! manual SA is used twice.
 
 pub mod answers;
 pub mod config;
 pub mod daemon;
 pub mod eal;
+pub mod key_servers;
 pub use getvpn_config::logging;
 pub mod manual;
 pub mod member;
 pub mod reserve;
 pub mod sad;
+pub mod udp;
 pub mod unknown;

@@ -3,7 +3,7 @@
 
 use crate::config::{GroupConfig, ManualSa};
 use crate::reserve::{Fingerprint, Reservations};
-use crate::sad::{Entry, Sad, Source, State};
+use crate::sad::{Entry, Sad};
 use getvpn_dataplane::{Group, LocalRule, Sa, SaError, SaParams, Selector};
 use std::sync::Arc;
 use std::time::Instant;
@@ -44,20 +44,12 @@ pub fn install(
     now: Instant,
 ) -> Result<(), SaError> {
     for ManualSa { mut params, lifetime } in groups.into_iter().flat_map(|group| group.sas) {
-        let (sid, sid_bits) = (params.sid, params.sid_bits);
+        let sid_bits = params.sid_bits;
         let sa = match reservations.as_deref_mut().filter(|_| params.direction.sends()) {
             Some(reservations) => sealing(&mut params, workers, reservations)?,
             None => Sa::new(&params, workers)?,
         };
-        sad.install(Entry {
-            sa,
-            source: Source::Manual,
-            state: State::Active,
-            sid,
-            sid_bits,
-            installed: now,
-            expires: lifetime.map(|life| now + life),
-        });
+        sad.install(Entry::manual(sa, sid_bits, now, lifetime));
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 
 use crate::answers;
 use crate::config::{Config, GroupConfig};
+use crate::key_servers::KeyServers;
 use crate::manual;
 use crate::sad::Sad;
 use crate::unknown::UnknownSpis;
@@ -28,18 +29,13 @@ pub struct Member {
 struct KnownGroup {
     name: String,
     id: Option<u32>,
-    registers: bool,
 }
 
 impl Member {
     /// A member without SAs.
     #[must_use]
     pub fn new(config: &Config, groups: &[GroupConfig], now: Instant) -> Self {
-        let known = groups.iter().map(|group| KnownGroup {
-            name: group.name.clone(),
-            id: group.id,
-            registers: group.registration.is_some(),
-        });
+        let known = groups.iter().map(|group| KnownGroup { name: group.name.clone(), id: group.id });
         Self {
             started: now,
             workers: config.workers.cores.len(),
@@ -67,13 +63,30 @@ impl Member {
         &self.links
     }
 
-    /// Takes note of unknown SPIs. An SPI that has an SA by now is not unknown.
-    pub fn record_punts(&mut self, punts: impl Iterator<Item = Punt>, now: Instant) {
+    /// Takes note of unknown SPIs and tells the groups whose they may be. An SPI that has an SA by now is
+    /// not unknown.
+    pub fn record_punts(
+        &mut self,
+        punts: impl Iterator<Item = Punt>,
+        key_servers: &mut KeyServers,
+        now: Instant,
+    ) {
         for punt in punts {
-            if self.sad.find(punt.spi).is_none() && self.unknown.record(&punt, now) {
+            if self.sad.contains(punt.spi) {
+                continue;
+            }
+            key_servers.unknown_spi(now, punt.spi, punt.source, punt.destination);
+            if self.unknown.record(&punt, now) {
                 let (spi, source) = (Spi(punt.spi), punt.source);
                 debug!(event = "unknown_spi", %spi, %source, "packets with unknown SPI {spi} from {source}");
             }
+        }
+    }
+
+    /// Forgets unknown SPIs that have an SA now.
+    pub fn forget_known(&mut self) {
+        for entry in self.sad.entries() {
+            self.unknown.forget(entry.sa.spi());
         }
     }
 
@@ -93,7 +106,7 @@ impl Member {
 
     /// The reply to `status`.
     #[must_use]
-    pub fn status(&self, plane: &Dataplane, now: Instant) -> Status {
+    pub fn status(&self, plane: &Dataplane, key_servers: &KeyServers, now: Instant) -> Status {
         let up = |at: usize| plane.ports().get(at).is_some_and(|port| port.link_up());
         let links = self.links.iter().enumerate().map(|(i, link)| LinkStatus {
             name: link.name.clone(),
@@ -104,18 +117,14 @@ impl Member {
             wan_up: up(2 * i + 1),
         });
         let groups = self.groups.iter().enumerate().map(|(i, group)| {
-            let sas = self.sad.count(i);
-            let state = match (sas, group.registers) {
-                (0, true) => "unregistered",
-                (0, false) => "no-sa",
-                _ => "manual",
-            };
+            let (sas, standing) = (self.sad.count(i), key_servers.standing(i, now));
+            let manual = if sas == 0 { "no-sa" } else { "manual" };
             GroupStatus {
                 name: group.name.clone(),
                 id: group.id,
-                state: state.into(),
-                key_server: None,
-                kek: None,
+                state: standing.as_ref().map_or(manual, |standing| standing.state).into(),
+                key_server: standing.as_ref().map(|standing| standing.key_server.clone()),
+                kek: standing.and_then(|standing| standing.kek),
                 sas: sas as u64,
             }
         });
@@ -153,7 +162,7 @@ impl Member {
 
     /// The reply to `unknown-spi`; `lost` is how many punts the workers could not send.
     #[must_use]
-    pub fn unknown_spis(&self, lost: u64, now: Instant) -> reply::UnknownSpis {
-        answers::unknown_spis(&self.unknown, &self.links, lost, now)
+    pub fn unknown_spis(&self, key_servers: &KeyServers, lost: u64, now: Instant) -> reply::UnknownSpis {
+        answers::unknown_spis(&self.unknown, &key_servers.asked(now), &self.links, lost, now)
     }
 }

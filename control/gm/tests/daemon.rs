@@ -11,6 +11,7 @@ use serde_json::Value;
 use std::collections::HashSet;
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 
 const COUNTERS: Command = Command::Counters { per: false };
@@ -257,13 +258,29 @@ fn stalled_and_flooding_clients_hold_up_nobody() {
 }
 
 #[test]
-fn a_group_that_can_only_register_is_told_that_it_cannot_yet() {
-    let psk = "key_servers = [\"192.0.2.1:848\"]\npsk_file = \"gm.psk\"\n";
-    let site = Site::new(0, &format!("[[group]]\nname = \"far\"\n{psk}"));
-    let file = site.path("gm.psk");
-    fs::copy(site.path("gm.toml"), &file).unwrap();
-    let member = site.start(&[]);
-    assert_eq!(member.ask(&Command::Status {}).unwrap()["groups"][0]["state"], "unregistered");
-    assert!(site.log().contains("does not register with key servers"), "{}", site.log());
-    assert!(!site.path("gm.state").exists(), "nothing seals, so nothing is reserved");
+fn a_member_whose_key_server_cannot_be_reached_starts_and_lets_through_what_policy_allows() {
+    for (without_sa, counter) in [("drop", "drops"), ("bypass", "bypassed")] {
+        let group = format!(
+            "listen = \"127.0.0.1:0\"\n[[group]]\nname = \"far\"\nid = 7\nwithout_sa = \"{without_sa}\"\n\
+             key_servers = [\"127.0.0.1:9\"]\npsk_file = \"gm.psk\"\n"
+        );
+        let site = Site::new(10, &group);
+        let psk = site.path("gm.psk");
+        fs::write(&psk, "secret\n").unwrap();
+        fs::set_permissions(&psk, fs::Permissions::from_mode(0o600)).unwrap();
+        let member = site.start(&[]);
+        let counters = member.wait(&COUNTERS, |reply| number(reply, "rx") == 10);
+        let found = if counter == "drops" { &counters["drops"]["no_sa"] } else { &counters[counter] };
+        assert_eq!(*found, 10, "{counters}");
+        let status = member.ask(&Command::Status {}).unwrap();
+        assert_eq!(status["groups"][0]["state"], "registering", "{status}");
+        assert_eq!(status["groups"][0]["key_server"], "127.0.0.1:9");
+        let sync = member.ask(&Command::Sync {}).unwrap();
+        assert_eq!((&sync["groups"][0]["id"], &sync["groups"][0]["phase1"]), (&7.into(), &false.into()));
+        assert_eq!(member.ask(&Command::Resync { group: "far".into() }).unwrap()["group"], "far");
+        assert!(member.ask(&Command::Resync { group: "near".into() }).is_err());
+        assert!(!site.path("gm.state").exists(), "nothing is reserved for key servers' SAs");
+        member.signal("TERM");
+        assert_eq!(member.end().status.code(), Some(0), "{}", site.log());
+    }
 }

@@ -109,6 +109,7 @@ fn the_largest_numbers_fit_100_columns() {
         senders: vec![address; 4],
         more_senders: true,
         destination: address,
+        asked: Some("asking, 2 times asked for in finance".into()),
     };
     let reply = UnknownSpis { spis: vec![spi], capacity: 4096, evicted: big, lost: big };
     let text = unknown_spis(&reply);

@@ -1,0 +1,184 @@
+//! How the groups stand with their key servers, for the control socket. Control thread; changes nothing.
+
+use super::tell::{cause_name, end_name};
+use super::{Group, KeyServers};
+use getvpn_ctl::Spi;
+use getvpn_ctl::reply::{AskedSpi, GroupSync, Kek, LastRegistration, Recovery, Suppressed, Sync};
+use getvpn_gdoi::member::recovery::{Asking, Ended, RecoveryStatistics};
+use getvpn_gdoi::member::{KekStatus, MemberCounters, MemberStatus};
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, Instant};
+
+/// What `status` says of a group that has key servers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// As in `sync`.
+    pub state: &'static str,
+    /// The key server that it is, or wants to be, registered with.
+    pub key_server: String,
+    /// The Rekey SA.
+    pub kek: Option<Kek>,
+}
+
+impl KeyServers {
+    /// The reply to `sync`.
+    #[must_use]
+    pub fn sync(&self, now: Instant) -> Sync {
+        Sync { groups: self.groups.iter().map(|group| group.sync(now)).collect() }
+    }
+
+    /// How a group stands, if it has key servers.
+    #[must_use]
+    pub fn standing(&self, index: usize, now: Instant) -> Option<Standing> {
+        let group = self.groups.iter().find(|group| group.maker.group == index)?;
+        let status = group.member.as_ref().map(|member| member.status(now));
+        Some(Standing {
+            state: status.as_ref().map_or(NO_ROUTE, |status| status.state.name()),
+            key_server: group.key_server(status.as_ref()),
+            kek: status.and_then(|status| status.kek).map(|status| kek(&status, now)),
+        })
+    }
+
+    /// How the unknown SPIs that were asked for stand.
+    #[must_use]
+    pub fn asked(&self, now: Instant) -> HashMap<u32, String> {
+        let mut asked = HashMap::new();
+        for group in &self.groups {
+            let Some(status) = group.member.as_ref().map(|member| member.status(now)) else { continue };
+            let all = status.asked.iter().map(ended).chain(status.asking.iter().map(|a| asking(a, now)));
+            for AskedSpi { spi, tries, outcome, .. } in all {
+                asked.insert(spi.0, format!("{outcome}, {tries} times asked for in {}", group.name));
+            }
+        }
+        asked
+    }
+}
+
+const NO_ROUTE: &str = "no-route";
+
+impl Group {
+    fn key_server(&self, status: Option<&MemberStatus>) -> String {
+        let first = self.registration.key_servers.first().map(|server| server.address);
+        let address = status.map(|status| status.key_server).or(first);
+        address.map(|address| address.to_string()).unwrap_or_default()
+    }
+
+    fn sync(&self, now: Instant) -> GroupSync {
+        let status = self.member.as_ref().map(|member| member.status(now));
+        let key_server = self.key_server(status.as_ref());
+        let (name, id) = (self.name.clone(), self.id);
+        let Some(status) = status else {
+            return GroupSync {
+                name,
+                id,
+                state: NO_ROUTE.into(),
+                key_server,
+                phase1: false,
+                registered: None,
+                failed: None,
+                retry_in_ms: Some(ms(self.retry_at.saturating_duration_since(now))),
+                kek: None,
+                asking: Vec::new(),
+                asked: Vec::new(),
+                pending: 0,
+                remembered: 0,
+                recovery: Recovery::default(),
+                counters: BTreeMap::new(),
+            };
+        };
+        let ago = |at: Instant| now.saturating_duration_since(at).as_secs();
+        let registered = status.registered.map(|(at, why)| (at, why.to_string()));
+        let failed = status.last_failure.map(|(at, why)| (at, why.to_string()));
+        let last = |(at, why): (Instant, String)| LastRegistration { ago_s: ago(at), why };
+        GroupSync {
+            name,
+            id,
+            state: status.state.name().into(),
+            key_server,
+            phase1: status.phase1,
+            registered: registered.map(last),
+            failed: failed.map(last),
+            retry_in_ms: status.backs_off_until.map(|at| ms(at.saturating_duration_since(now))),
+            kek: status.kek.map(|status| kek(&status, now)),
+            asking: status.asking.iter().map(|a| asking(a, now)).collect(),
+            asked: status.asked.iter().map(ended).collect(),
+            pending: status.pending as u64,
+            remembered: status.remembered as u64,
+            recovery: recovery(&status.recovery),
+            counters: counters(&status.counters),
+        }
+    }
+}
+
+fn kek(status: &KekStatus, now: Instant) -> Kek {
+    Kek {
+        spi: status.spi.to_string(),
+        sequence: status.sequence,
+        lifetime_left_s: status.expires.saturating_duration_since(now).as_secs(),
+    }
+}
+
+fn asking(asking: &Asking, now: Instant) -> AskedSpi {
+    AskedSpi {
+        spi: Spi(asking.spi.0),
+        why: cause_name(asking.cause).into(),
+        tries: asking.tries,
+        missing_ms: precise_ms(now.saturating_duration_since(asking.since)),
+        outcome: if asking.awaits_registration { "registering" } else { "asking" }.into(),
+    }
+}
+
+fn ended(ended: &Ended) -> AskedSpi {
+    AskedSpi {
+        spi: Spi(ended.spi.0),
+        why: cause_name(ended.cause).into(),
+        tries: ended.tries,
+        missing_ms: precise_ms(ended.after),
+        outcome: end_name(ended.end).into(),
+    }
+}
+
+fn recovery(statistics: &RecoveryStatistics) -> Recovery {
+    let times = &statistics.times;
+    Recovery {
+        recovered: statistics.recovered,
+        unknown: statistics.unknown,
+        refused: statistics.refused,
+        abandoned: statistics.abandoned,
+        invalid_spi_sent: statistics.asked,
+        registrations: statistics.registrations,
+        p50_ms: times.percentile(50).map(precise_ms),
+        p99_ms: times.percentile(99).map(precise_ms),
+        max_ms: (times.count() > 0).then(|| precise_ms(times.max())),
+        suppressed: Suppressed {
+            already_asked: statistics.already_asked,
+            remembered: statistics.remembered,
+            no_budget: statistics.no_budget,
+        },
+    }
+}
+
+fn counters(counters: &MemberCounters) -> BTreeMap<String, u64> {
+    let all = [
+        ("registrations", counters.registrations),
+        ("failed_registrations", counters.failed_registrations),
+        ("rekeys", counters.pushes),
+        ("replayed_rekeys", counters.replayed_pushes),
+        ("bad_rekeys", counters.bad_pushes),
+        ("unread_rekeys", counters.unread_pushes),
+        ("rekeys_of_unknown_kek", counters.unknown_kek),
+        ("acknowledgements", counters.acknowledgements),
+        ("stray_datagrams", counters.stray),
+        ("hints_in_the_clear", counters.hints),
+        ("phase_1_established", counters.phase1),
+    ];
+    all.into_iter().map(|(name, n)| (name.to_owned(), n)).collect()
+}
+
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn precise_ms(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
+}

@@ -1,0 +1,1 @@
+//! Groups against a key server in the same process, in virtual time.
