@@ -58,6 +58,55 @@ enum Request {
         /// The group's name.
         group: String,
     },
+    /// Key server: groups.
+    #[command(subcommand)]
+    Group(GroupRequest),
+    /// Key server: members of a group.
+    #[command(subcommand)]
+    Member(MemberRequest),
+    /// Key server: makes a group's SAs anew, now.
+    Rekey {
+        /// The group's name.
+        group: String,
+        /// The Rekey SA as well.
+        #[arg(long)]
+        kek: bool,
+    },
+    /// Key server: reads the configuration again.
+    Reload {
+        /// Only show what would change.
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum GroupRequest {
+    /// All groups with their state.
+    List,
+}
+
+#[derive(Debug, Subcommand)]
+enum MemberRequest {
+    /// All members of a group.
+    List {
+        /// The group's name.
+        group: String,
+    },
+    /// Removes a member for good, and gives all others new keys.
+    Remove {
+        /// The group's name.
+        group: String,
+        /// The member's number, as `member list` shows it.
+        id: u32,
+    },
+    /// Lets a removed member register again.
+    Readmit {
+        /// The group's name.
+        group: String,
+        /// Who it is, as `group list` shows it.
+        name: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -78,15 +127,25 @@ enum SaRequest {
 
 impl Request {
     fn command(&self) -> Command {
-        match *self {
+        match self {
             Request::Status => Command::Status {},
-            Request::Counters { per } => Command::Counters { per },
+            Request::Counters { per } => Command::Counters { per: *per },
             Request::Sa(SaRequest::List) => Command::SaList {},
-            Request::Sa(SaRequest::Show { spi }) => Command::SaShow { spi },
-            Request::Sa(SaRequest::Delete { spi }) => Command::SaDelete { spi },
+            Request::Sa(SaRequest::Show { spi }) => Command::SaShow { spi: *spi },
+            Request::Sa(SaRequest::Delete { spi }) => Command::SaDelete { spi: *spi },
             Request::UnknownSpi => Command::UnknownSpi {},
             Request::Sync => Command::Sync {},
-            Request::Resync { ref group } => Command::Resync { group: group.clone() },
+            Request::Resync { group } => Command::Resync { group: group.clone() },
+            Request::Group(GroupRequest::List) => Command::GroupList {},
+            Request::Member(MemberRequest::List { group }) => Command::MemberList { group: group.clone() },
+            Request::Member(MemberRequest::Remove { group, id }) => {
+                Command::MemberRemove { group: group.clone(), id: *id }
+            }
+            Request::Member(MemberRequest::Readmit { group, name }) => {
+                Command::MemberReadmit { group: group.clone(), name: name.clone() }
+            }
+            Request::Rekey { group, kek } => Command::Rekey { group: group.clone(), kek: *kek },
+            Request::Reload { dry_run } => Command::Reload { dry_run: *dry_run },
         }
     }
 
@@ -101,6 +160,13 @@ impl Request {
             Request::UnknownSpi => render::unknown_spis(&parse::<reply::UnknownSpis>(json)?),
             Request::Sync => render::sync(&parse::<reply::Sync>(json)?),
             Request::Resync { .. } => render::resync(&parse::<reply::Resync>(json)?),
+            Request::Group(GroupRequest::List) => render::group_list(&parse::<reply::GroupList>(json)?),
+            Request::Member(MemberRequest::List { .. }) => {
+                render::member_list(&parse::<reply::MemberList>(json)?)
+            }
+            Request::Member(_) => render::member_changed(&parse::<reply::MemberChanged>(json)?),
+            Request::Rekey { .. } => render::rekeyed(&parse::<reply::Rekeyed>(json)?),
+            Request::Reload { .. } => render::reloaded(&parse::<reply::Reloaded>(json)?),
         })
     }
 }

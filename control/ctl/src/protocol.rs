@@ -56,12 +56,94 @@ pub enum Command {
         /// The group's name.
         group: String,
     },
+    /// The groups of a key server. Answered by [`crate::reply::GroupList`].
+    #[serde(rename = "group list")]
+    GroupList {},
+    /// The members of one. Answered by [`crate::reply::MemberList`].
+    #[serde(rename = "member list")]
+    MemberList {
+        /// The group's name.
+        group: String,
+    },
+    /// Removes a member, and gives all others new keys. Answered by [`crate::reply::MemberChanged`].
+    #[serde(rename = "member remove")]
+    MemberRemove {
+        /// The group's name.
+        group: String,
+        /// The member's number.
+        id: u32,
+    },
+    /// Lets a removed member register again. Answered by [`crate::reply::MemberChanged`].
+    #[serde(rename = "member readmit")]
+    MemberReadmit {
+        /// The group's name.
+        group: String,
+        /// Who the member is, as `group list` shows it.
+        name: String,
+    },
+    /// Makes a group's SAs anew. Answered by [`crate::reply::Rekeyed`].
+    #[serde(rename = "rekey")]
+    Rekey {
+        /// The group's name.
+        group: String,
+        /// The Rekey SA as well.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        kek: bool,
+    },
+    /// Reads the configuration again. Answered by [`crate::reply::Reloaded`].
+    #[serde(rename = "reload")]
+    Reload {
+        /// Only to show what would change.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        dry_run: bool,
+    },
 }
 
 impl Command {
     /// The names of all commands.
-    pub const NAMES: [&str; 8] =
-        ["status", "counters", "sa list", "sa show", "sa delete", "unknown-spi", "sync", "resync"];
+    pub const NAMES: [&str; 14] = [
+        "status",
+        "counters",
+        "sa list",
+        "sa show",
+        "sa delete",
+        "unknown-spi",
+        "sync",
+        "resync",
+        "group list",
+        "member list",
+        "member remove",
+        "member readmit",
+        "rekey",
+        "reload",
+    ];
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Command::Status {} => "status",
+            Command::Counters { .. } => "counters",
+            Command::SaList {} => "sa list",
+            Command::SaShow { .. } => "sa show",
+            Command::SaDelete { .. } => "sa delete",
+            Command::UnknownSpi {} => "unknown-spi",
+            Command::Sync {} => "sync",
+            Command::Resync { .. } => "resync",
+            Command::GroupList {} => "group list",
+            Command::MemberList { .. } => "member list",
+            Command::MemberRemove { .. } => "member remove",
+            Command::MemberReadmit { .. } => "member readmit",
+            Command::Rekey { .. } => "rekey",
+            Command::Reload { .. } => "reload",
+        }
+    }
+
+    /// What a daemon answers that does not know the command, although others do.
+    #[must_use]
+    pub fn not_here(&self, daemon: &str) -> Fault {
+        Fault::new(FaultCode::UnknownCommand, format!("{daemon} has no command {:?}", self.name()))
+    }
 
     /// The request as a line of JSON, with its newline.
     #[must_use]
@@ -215,6 +297,13 @@ mod tests {
             Command::UnknownSpi {},
             Command::Sync {},
             Command::Resync { group: "finance".into() },
+            Command::GroupList {},
+            Command::MemberList { group: "finance".into() },
+            Command::MemberRemove { group: "finance".into(), id: 7 },
+            Command::MemberReadmit { group: "finance".into(), name: "gm1".into() },
+            Command::Rekey { group: "finance".into(), kek: false },
+            Command::Rekey { group: "finance".into(), kek: true },
+            Command::Reload { dry_run: true },
         ]
     }
 
@@ -235,6 +324,9 @@ mod tests {
             .collect();
         written.dedup();
         assert_eq!(written, Command::NAMES);
+        let mut named: Vec<_> = all_commands().iter().map(Command::name).collect();
+        named.dedup();
+        assert_eq!(named, Command::NAMES);
     }
 
     #[test]

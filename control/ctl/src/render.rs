@@ -1,8 +1,10 @@
 //! Replies as tables for people: aligned, within 100 columns, coloured only when standard output is a
 //! terminal. Used by `getvpnctl`, and by the daemons at their end; does no I/O.
 
+mod key_server;
 mod sync;
 
+pub use key_server::{group_list, member_changed, member_list, rekeyed, reloaded};
 pub use sync::{resync, sync};
 
 use crate::reply::{
@@ -40,7 +42,7 @@ pub fn status(status: &Status) -> String {
     let mut groups = table(&[("group", L), ("id", R), ("state", L), ("key server", L), ("SAs", R)]);
     for group in &status.groups {
         let state = match group.state.as_str() {
-            good @ ("manual" | "in-step") => coloured(good, Color::Green),
+            good @ ("manual" | "in-step" | "serving") => coloured(good, Color::Green),
             other => coloured(other, Color::Yellow),
         };
         groups.add_row(vec![
@@ -72,6 +74,25 @@ pub fn status(status: &Status) -> String {
 pub fn counters(counters: &Counters) -> String {
     let total = &counters.total;
     let mut out = String::new();
+    if !counters.key_server.is_empty() {
+        let mut events = table(&[("", L), ("number", R), ("meaning", L)]);
+        for (name, n) in [("received", total.rx), ("sent", total.tx)] {
+            events.add_row(vec![cell(name, L), cell(&number(n), R), cell("Datagrams.", L)]);
+        }
+        for (name, &n) in counters.key_server.iter().filter(|&(_, &n)| n > 0) {
+            let meaning = counters.reasons.get(name).map_or("", |reason| &reason.meaning);
+            events.add_row(vec![cell(name, L), cell(&number(n), R), cell(meaning, L)]);
+        }
+        for (name, &n) in total.drops.iter().filter(|&(_, &n)| n > 0) {
+            events.add_row(vec![
+                coloured(name, Color::Yellow),
+                cell(&number(n), R),
+                cell("Messages and phase 1s refused for this.", L),
+            ]);
+        }
+        section(&mut out, &events);
+        return out;
+    }
     let mut traffic = table(&[("", L), ("packets", R), ("octets", R)]);
     for (name, packets, octets) in [
         ("received", total.rx, Some(total.rx_octets)),

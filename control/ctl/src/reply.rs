@@ -1,8 +1,13 @@
 //! What the daemons reply with, command by command. Written by a daemon's control thread, read by
 //! `getvpnctl` and by whoever parses `getvpnctl --json`. Fields are added, never renamed.
 
+mod key_server;
 mod sync;
 
+pub use key_server::{
+    AcknowledgedRekey, GroupDetail, GroupList, LastAsked, MemberChanged, MemberDetail, MemberList, Rekeyed,
+    Reloaded, SidRun,
+};
 pub use sync::{AskedSpi, GroupSync, Kek, LastRegistration, Recovery, Resync, Suppressed, Sync};
 
 use crate::Spi;
@@ -56,7 +61,7 @@ pub struct GroupStatus {
     /// Its number on the wire.
     pub id: Option<u32>,
     /// `manual`: SAs from the configuration. `no-sa`: its manual SAs have expired or been deleted. With key
-    /// servers what [`GroupSync::state`] says.
+    /// servers what [`GroupSync::state`] says; at a key server what `group list` says.
     pub state: String,
     /// The key server that the group is, or wants to be, registered with.
     pub key_server: Option<String>,
@@ -79,6 +84,10 @@ pub struct Counters {
     /// What the devices lost before a worker saw it, or after. None of it is in the other counters.
     #[serde(default)]
     pub ports: Vec<PortCounters>,
+    /// What a key server counts, by name. Its `rx` and `tx` are datagrams, its `drops` those that changed
+    /// nothing.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub key_server: BTreeMap<String, u64>,
     /// Each worker on each link, when asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub per: Option<Vec<PerWorker>>,

@@ -34,7 +34,7 @@ pub fn counters(
         });
         workers.collect()
     });
-    Counters { total: totals(&sum), reasons: happened.collect(), ports, per }
+    Counters { total: totals(&sum), reasons: happened.collect(), ports, per, ..Counters::default() }
 }
 
 fn totals(tally: &Tally) -> Totals {

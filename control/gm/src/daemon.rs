@@ -404,6 +404,15 @@ impl Control {
                 let answer = answer.ok_or_else(no_group);
                 call.answer(answer.map(|key_server| Resync { group: group.clone(), key_server }));
             }
+            Command::GroupList {}
+            | Command::MemberList { .. }
+            | Command::MemberRemove { .. }
+            | Command::MemberReadmit { .. }
+            | Command::Rekey { .. }
+            | Command::Reload { .. } => {
+                let fault = call.command.not_here("a group member");
+                call.answer(Err::<(), _>(fault));
+            }
         }
     }
 

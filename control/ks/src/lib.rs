@@ -3,5 +3,6 @@
 
 pub mod config;
 pub mod core;
+pub mod daemon;
 pub mod serve;
 pub mod store;

@@ -1,14 +1,18 @@
 //! The key server daemon's command line. Reads it, and says how everything ended by the exit status.
 
 use clap::Parser;
-use getvpn_config::logging::LogFormat;
+use getvpn_config::logging::{self, LogFormat};
 use getvpn_ks::config::Config;
+use getvpn_ks::daemon::{self, RunError};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 const EXIT_CODES: &str = "Exit status:
-  0  with --check: the configuration is good
-  2  the command line or the configuration does not allow it to start";
+  0  stopped by SIGINT or SIGTERM; with --check: the configuration is good
+  1  the store failed while it ran
+  2  the command line, the configuration or the machine does not allow it to start
+
+SIGHUP reads the configuration again.";
 
 /// The key server of a group-encrypted VPN: authenticates members and hands them their SAs.
 #[derive(Debug, Parser)]
@@ -38,13 +42,13 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("getvpn-ks: {error}");
-            ExitCode::from(2)
+            ExitCode::from(if error.is_before_start() { 2 } else { 1 })
         }
     }
 }
 
-fn run(arguments: &Arguments) -> Result<(), String> {
-    let config = Config::load(&arguments.config).map_err(|error| error.to_string())?;
+fn run(arguments: &Arguments) -> Result<(), RunError> {
+    let config = Config::load(&arguments.config)?;
     if arguments.check {
         for warning in &config.warnings {
             eprintln!("getvpn-ks: warning: {warning}");
@@ -52,5 +56,6 @@ fn run(arguments: &Arguments) -> Result<(), String> {
         println!("OK");
         return Ok(());
     }
-    Err("this version only checks configurations and does not serve members; run it with --check".to_owned())
+    logging::start(arguments.log_format, &arguments.log_level).map_err(RunError::Log)?;
+    daemon::run(config, &arguments.config)
 }

@@ -45,6 +45,7 @@ fn counters_show_the_drops_that_happened_with_their_advice_and_align() {
                 advice: "keys differ between the members, or the packet was changed or forged".into(),
             },
         )]),
+        key_server: BTreeMap::new(),
         ports: vec![PortCounters {
             link: "site".into(),
             side: "LAN".into(),

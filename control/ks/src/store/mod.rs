@@ -82,6 +82,14 @@ pub enum StoreError {
     },
 }
 
+impl StoreError {
+    /// That the records of this file do not make sense.
+    #[must_use]
+    pub fn damaged(path: &std::path::Path, damaged: &Damaged) -> Self {
+        StoreError::Damaged { path: path.to_owned(), problem: damaged.to_string() }
+    }
+}
+
 impl From<Damaged> for StoreError {
     fn from(damaged: Damaged) -> Self {
         StoreError::Damaged { path: PathBuf::new(), problem: damaged.to_string() }

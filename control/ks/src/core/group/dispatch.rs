@@ -156,6 +156,12 @@ impl Group {
         self.dispatch(context);
     }
 
+    /// Whether a member has not acknowledged a rekey that it has been or is to be sent.
+    #[must_use]
+    pub fn awaits(&self, id: MemberId) -> bool {
+        self.dispatch.targets.get(&id).is_some_and(|target| target.counts)
+    }
+
     /// Whether a rekey has begun since the server's start.
     pub(super) fn has_rekeyed(&self) -> bool {
         self.dispatch.serial > 0

@@ -228,6 +228,18 @@ impl Group {
         self.keks.last().filter(|entry| entry.fate == Fate::Open)
     }
 
+    /// Whether its members have been told to register again.
+    #[must_use]
+    pub fn is_registering_again(&self) -> bool {
+        self.switch_at.is_some()
+    }
+
+    /// When the next generation of one of its SAs is made.
+    #[must_use]
+    pub fn next_renewal(&self) -> ServerTime {
+        self.slots.iter().map(|slot| self.slot_due(slot)).fold(self.kek_due(), ServerTime::min)
+    }
+
     /// The figures of its schedule.
     #[must_use]
     pub fn timing(&self) -> Timing {

@@ -75,7 +75,8 @@ impl Group {
     }
 
     /// The version of what members are told.
-    pub(in crate::core) fn version(&self) -> u64 {
+    #[must_use]
+    pub fn version(&self) -> u64 {
         self.version
     }
 
