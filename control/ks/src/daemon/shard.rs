@@ -15,7 +15,7 @@ use tracing::{debug, info};
 /// What a shard is told.
 pub(super) enum ToShard {
     /// To do something for the authority.
-    Order(Order),
+    Order(Box<Order>),
     /// That the configuration has changed.
     Reconfigure(ServerConfig),
 }
@@ -83,7 +83,7 @@ impl Shard {
             tokio::select! {
                 order = orders.recv() => match order {
                     Some(ToShard::Order(order)) => {
-                        carry_out(&mut self.server, Instant::now(), order, &mut SystemRandom);
+                        carry_out(&mut self.server, Instant::now(), *order, &mut SystemRandom);
                     }
                     Some(ToShard::Reconfigure(config)) => self.server.reconfigure(config),
                     None => return,

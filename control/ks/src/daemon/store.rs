@@ -97,7 +97,7 @@ impl Outlets {
             Action::Refuse { pull, why } => self.order(pull.shard, Order::Refuse(pull.pull, why)),
             Action::Disconnect { address } => {
                 for shard in &self.orders {
-                    let _ = shard.send(ToShard::Order(Order::Close(address)));
+                    let _ = shard.send(ToShard::Order(Box::new(Order::Close(address))));
                 }
             }
             Action::Send { from, to, push } => {
@@ -122,7 +122,7 @@ impl Outlets {
     fn order(&self, shard: u16, order: Order) {
         // A shard is gone only when the server ends.
         if let Some(shard) = self.orders.get(usize::from(shard)) {
-            let _ = shard.send(ToShard::Order(order));
+            let _ = shard.send(ToShard::Order(Box::new(order)));
         }
     }
 }
