@@ -117,7 +117,7 @@ impl Bench {
 
 #[test]
 fn a_registration_of_many_sas_is_one_publish_and_each_worker_has_its_sender_id() {
-    let teks = (0..100).map(|n| tek(0x1000 + n, Aes128Gcm, 1 + n as u8, 3600)).collect();
+    let teks = (1..=100).map(|n: u8| tek(0xfff + u32::from(n), Aes128Gcm, n, 3600)).collect();
     let mut bench = Bench::unregistered(vec![teks], WithoutSa::Drop);
     assert_eq!(bench.policy().groups.len(), 2, "nothing leaves in the clear before policy is known");
     bench.run(Duration::ZERO);
@@ -133,8 +133,9 @@ fn a_registration_of_many_sas_is_one_publish_and_each_worker_has_its_sender_id()
 
 #[test]
 fn a_rekey_of_many_sas_is_one_publish_and_old_and_new_both_receive() {
-    let generation =
-        |first: u32| -> Vec<_> { (0..50).map(|n| tek(first + n, Aes128Gcm, 1 + n as u8, 3600)).collect() };
+    let generation = |first: u32| -> Vec<_> {
+        (0..50).map(|n: u8| tek(first + u32::from(n), Aes128Gcm, 1 + n, 3600)).collect()
+    };
     let mut bench = Bench::new(vec![generation(0x1000)]);
     let old: Vec<_> = bench.policy().sas;
     bench.publishes = 0;
