@@ -19,6 +19,6 @@ mod unique;
 
 pub use document::{Document, read};
 pub use error::{ConfigError, Source};
-pub use reader::{Section, Value};
+pub use reader::{Place, Section, Value};
 pub use selector::Selector;
 pub use unique::Unique;

@@ -105,6 +105,10 @@ impl<'a> Section<'a> {
     }
 }
 
+/// Where a value starts.
+#[derive(Clone, Copy, Debug)]
+pub struct Place(usize);
+
 /// A value with its place.
 #[derive(Clone, Debug)]
 pub struct Value<'a> {
@@ -130,10 +134,17 @@ impl<'a> Value<'a> {
         self.source.error(offset, &self.key, problem)
     }
 
-    /// The line that the value starts in.
+    /// Where the value is, to be told as a line when it must be: to count lines for each of thousands of
+    /// values takes seconds.
     #[must_use]
-    pub fn line(&self) -> usize {
-        self.source.line(self.span.start)
+    pub fn place(&self) -> Place {
+        Place(self.span.start)
+    }
+
+    /// The line of the place of another value of the same file.
+    #[must_use]
+    pub fn line_of(&self, place: Place) -> usize {
+        self.source.line(place.0)
     }
 
     /// A string that is not empty.

@@ -2,7 +2,7 @@
 
 use super::sa::{self, ReadSa};
 use super::{GroupConfig, registration};
-use getvpn_config::{ConfigError, Section, Unique};
+use getvpn_config::{ConfigError, Place, Section, Unique};
 use getvpn_dataplane::{Enforce, WithoutSa};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -71,7 +71,7 @@ pub(super) fn read_all(
 struct BetweenSas {
     spis: Unique<u32>,
     /// What seals: key, first sender ID, line.
-    sealing: Vec<(zeroize::Zeroizing<Vec<u8>>, u32, usize)>,
+    sealing: Vec<(zeroize::Zeroizing<Vec<u8>>, u32, Place)>,
 }
 
 impl BetweenSas {
@@ -82,16 +82,17 @@ impl BetweenSas {
         else {
             return Ok(());
         };
-        for (other, sid, line) in &self.sealing {
+        for (other, sid, place) in &self.sealing {
             let overlap = usize::try_from(sid.abs_diff(params.sid)).is_ok_and(|apart| apart < workers);
             if *other == params.key && overlap {
+                let line = read.spi.line_of(*place);
                 return Err(read.sid.as_ref().unwrap_or(key).error(format!(
                     "the SA in line {line} seals with the same key and sender ID, so an IV would be used twice; \
                      use another key, or a sid at least {workers} away"
                 )));
             }
         }
-        self.sealing.push((params.key.clone(), params.sid, read.spi.line()));
+        self.sealing.push((params.key.clone(), params.sid, read.spi.place()));
         Ok(())
     }
 }

@@ -316,3 +316,20 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn thousands_of_sas_are_read_at_once() {
+    let sa = |n: u32| {
+        format!(
+            "[[group.sa]]\nspi = {}\ntransform = \"aes-128-gcm\"\nkey = \"{n:040x}\"\n\
+             selectors = [{{ src = \"10.0.0.0/8\", dst = \"10.0.0.0/8\" }}]\n",
+            70_000 + n
+        )
+    };
+    let text: String = std::iter::once(BASE.to_owned()).chain((0..5_000).map(sa)).collect();
+    let start = std::time::Instant::now();
+    assert_eq!(parse(&text).unwrap().groups[0].sas.len(), 5_001);
+    assert!(start.elapsed().as_secs() < 3, "{:?}", start.elapsed());
+    let twice = parse(&format!("{text}{}", sa(4_999))).unwrap_err();
+    assert!(twice.problem.contains("already, in line 25010"), "{twice}");
+}
