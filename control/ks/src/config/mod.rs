@@ -46,7 +46,8 @@ impl Config {
     /// What the core needs of it.
     #[must_use]
     pub fn settings(&self) -> Settings {
-        let Bounds { members, member_invalid_spi_per_s, invalid_spi_per_s, .. } = self.server.bounds;
+        let Bounds { members, registrations_per_s, member_invalid_spi_per_s, invalid_spi_per_s, .. } =
+            self.server.bounds;
         Settings {
             groups: self.groups.clone(),
             access: Access::new(&self.peers.settings()),
@@ -54,6 +55,7 @@ impl Config {
                 members: usize::try_from(members).unwrap_or(usize::MAX),
                 member_invalid_spi_per_s,
                 invalid_spi_per_s,
+                registrations_per_s,
                 ..Limits::default()
             },
         }

@@ -9,6 +9,7 @@ use super::super::event::Why;
 use super::super::group::{Difference, Group, KekRenewal, Renewal, Retire, TekRenewal, differences};
 use super::super::member::MemberId;
 use super::super::time::Now;
+use super::restore::bucket;
 use super::{Authority, Settings};
 use getvpn_gdoi::crypto::Random;
 use getvpn_gdoi::group::GroupId;
@@ -178,6 +179,8 @@ impl Authority {
         let plan = self.plan(&settings);
         let Settings { groups, access, limits } = settings;
         (self.access, self.limits) = (access, limits);
+        self.asks = bucket(limits.invalid_spi_per_s);
+        self.registrations = bucket(limits.registrations_per_s);
         let closed: Vec<_> = self
             .groups
             .values()

@@ -53,11 +53,19 @@ pub struct Limits {
     pub invalid_spi_per_s: u32,
     /// Registrations between their first and last message.
     pub pulls: usize,
+    /// Registrations begun in a second.
+    pub registrations_per_s: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { members: 100_000, member_invalid_spi_per_s: 10, invalid_spi_per_s: 2_000, pulls: 65_536 }
+        Self {
+            members: 100_000,
+            member_invalid_spi_per_s: 10,
+            invalid_spi_per_s: 2_000,
+            pulls: 65_536,
+            registrations_per_s: 2_000,
+        }
     }
 }
 
@@ -77,6 +85,7 @@ pub struct Authority {
     /// Registrations for groups that have no Rekey SA yet.
     waiting: Vec<Waiting>,
     asks: TokenBucket,
+    registrations: TokenBucket,
 }
 
 impl Authority {

@@ -41,7 +41,11 @@ pub(super) struct Waiting {
 impl Authority {
     /// The first message of a registration.
     pub fn pull_requested(&mut self, now: Now, pull: PullRef, peer: Peer, group: GroupId) {
-        match self.admit(&peer, group) {
+        let admitted = self.admit(&peer, group).and_then(|key| {
+            let may = self.registrations.take(self.clock.at(now.instant));
+            if may { Ok(key) } else { Err(Refusal::Busy) }
+        });
+        match admitted {
             Err(why) => self.refuse(pull, &peer, group, why),
             Ok(key) => self.offer(now, Waiting { pull, key, peer, group }),
         }

@@ -18,7 +18,7 @@ pub(super) fn member_bucket(limits: &Limits) -> TokenBucket {
     bucket(limits.member_invalid_spi_per_s)
 }
 
-fn bucket(per_s: u32) -> TokenBucket {
+pub(super) fn bucket(per_s: u32) -> TokenBucket {
     TokenBucket::new(per_s.max(1), Duration::from_secs(1) / per_s.max(1))
 }
 
@@ -49,6 +49,7 @@ impl Authority {
             pull_order: VecDeque::new(),
             waiting: Vec::new(),
             asks: bucket(settings.limits.invalid_spi_per_s),
+            registrations: bucket(settings.limits.registrations_per_s),
         };
         authority.out.touched.insert(Key::Clock);
         let configured: BTreeMap<_, _> =

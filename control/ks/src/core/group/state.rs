@@ -127,7 +127,8 @@ impl Group {
             let wait = at.since(now);
             let wait = Duration::from_secs(wait.as_secs() + u64::from(wait.subsec_nanos() > 0));
             gap.activation_delay = gap.activation_delay.max(wait);
-            gap.deactivation_delay = gap.deactivation_delay.max(gap.activation_delay);
+            // Those that switch last still send with the old SA at that moment.
+            gap.deactivation_delay += wait;
         }
         gap
     }

@@ -387,3 +387,16 @@ fn a_member_takes_at_most_two_kibibytes() {
     let name = 2 * 512 + std::mem::size_of::<Member>() + 4 * std::mem::size_of::<MemberKey>() + 256;
     assert!(name <= 2048, "{name}");
 }
+
+#[test]
+fn registrations_beyond_what_a_second_allows_are_told_to_come_again() {
+    let mut world = World::new(group());
+    world.settings.limits.registrations_per_s = 3;
+    let settings = world.settings.clone();
+    world.authority.reload(world.now(), settings, &mut world.random);
+    (1..=5).for_each(|member| world.register(member));
+    assert_eq!((world.count(Count::Registrations), world.count(Count::RefusedBusy)), (3, 2));
+    world.pass(seconds(1));
+    world.register(4);
+    assert!(world.members[&4].registered);
+}

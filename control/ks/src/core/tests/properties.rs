@@ -60,8 +60,11 @@ fn reloaded(settings: &GroupSettings, variant: u8) -> GroupSettings {
     new
 }
 
-fn run(seed: u64, first: GroupSettings, steps: Vec<Step>) {
+fn run(seed: u64, first: GroupSettings, in_file: bool, steps: Vec<Step>) {
     let mut world = World::seeded(first, seed);
+    if in_file {
+        world.write_to_file();
+    }
     let mut pulls = Vec::new();
     for step in steps {
         match step {
@@ -184,6 +187,21 @@ proptest! {
         if narrow {
             settings.sid_bits = 8;
         }
-        run(seed, settings, steps);
+        run(seed, settings, false, steps);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_same_holds_with_the_store_in_a_file(
+        seed in any::<u64>(),
+        steps in prop::collection::vec(step(), 1..40),
+    ) {
+        let mut settings = group();
+        settings.teks[0].lifetime = seconds(20);
+        settings.kek.lifetime = seconds(45);
+        run(seed, settings, true, steps);
     }
 }

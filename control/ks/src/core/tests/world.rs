@@ -2,14 +2,17 @@
 //! out.
 
 pub use super::settings::*;
+use crate::core::record::{Key, Record};
 use crate::core::*;
-use crate::store::{Fault, MemoryStore, Store};
+use crate::store::{Fault, FileStore, MemoryStore, Store};
 use getvpn_gdoi::crypto::{KeyKind, Random, SeededRandom};
 use getvpn_gdoi::group::*;
 use getvpn_gdoi::server::PullId;
 use getvpn_gdoi::wire::CookiePair;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -65,10 +68,17 @@ impl FakeMember {
     }
 }
 
+struct FileBeside {
+    directory: tempfile::TempDir,
+    store: Option<FileStore>,
+}
+
 pub struct World {
     pub authority: Authority,
     pub settings: Settings,
     pub store: MemoryStore,
+    /// Beside it, for some tests, one in a file.
+    file: Option<FileBeside>,
     pub random: SeededRandom,
     pub now: Instant,
     pub unix: Duration,
@@ -111,6 +121,7 @@ impl World {
             authority,
             settings,
             store: MemoryStore::default(),
+            file: None,
             random,
             now,
             unix,
@@ -154,11 +165,29 @@ impl World {
                 self.authority.signing_key(now, group, key, &mut self.random);
                 continue;
             }
-            self.store.commit(&batch.changes).unwrap();
+            self.commit(&batch.changes);
             for action in batch.actions {
                 self.carry_out(action);
             }
         }
+    }
+
+    fn commit(&mut self, changes: &[Change]) {
+        self.store.commit(changes).unwrap();
+        if let Some(store) = self.file.as_mut().and_then(|beside| beside.store.as_mut()) {
+            store.commit(changes).unwrap();
+        }
+    }
+
+    /// From now on everything is also written to a file, and read from it after a restart.
+    pub fn write_to_file(&mut self) {
+        let directory = tempfile::tempdir().unwrap();
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        let mut store = FileStore::open(directory.path()).unwrap();
+        let all = self.store.load().unwrap().into_iter();
+        let all: Vec<_> = all.map(|(key, record)| Change { key, record: Some(record) }).collect();
+        store.commit(&all).unwrap();
+        self.file = Some(FileBeside { directory, store: Some(store) });
     }
 
     fn carry_out(&mut self, action: Action) {
@@ -350,7 +379,7 @@ impl World {
     pub fn crash(&mut self, commit: Fault, away: Duration) {
         let batch = self.authority.take_batch(self.now());
         if commit != Fault::Refused {
-            self.store.commit(&batch.changes).unwrap();
+            self.commit(&batch.changes);
         }
         drop(batch.actions);
         self.advance(self.now + away);
@@ -360,7 +389,18 @@ impl World {
     pub fn restart(&mut self) {
         self.pulls.clear();
         self.keys_wanted.clear();
-        let stored = self.store.load().unwrap();
+        let mut stored = self.store.load().unwrap();
+        if let Some(beside) = &mut self.file {
+            // Only one can have it open.
+            beside.store = None;
+            let mut store = FileStore::open(beside.directory.path()).unwrap();
+            let octets = |all: &[(Key, Record)]| -> Vec<_> {
+                all.iter().map(|(key, record)| (*key, record.encode())).collect()
+            };
+            let from_file = store.load().unwrap();
+            assert!(octets(&from_file) == octets(&stored), "both stores hold the same");
+            (stored, beside.store) = (from_file, Some(store));
+        }
         let now = self.now();
         self.authority = Authority::new(self.settings.clone(), stored, now, &mut self.random).unwrap();
         self.settle();
