@@ -69,7 +69,7 @@ loom:
 
 # Two members, scapy, tshark, strongSwan and real TCP. The tests that need root are skipped without it, unless CI is set.
 e2e: release deps-test
-	$(CARGO) build --locked --release -p getvpn-gdoi --example main-mode --example exchange
+	$(CARGO) build --locked --release -p getvpn-gdoi --example main-mode --example exchange --example racing-key-server
 	GETVPN_BIN=$(abspath $(TARGET)/release) $(PYTHON) -m pytest tests/e2e
 
 # The benchmark still works; its figures mean nothing here.

@@ -27,17 +27,6 @@ class Capture:
             at += captured
 
 
-def repeat(source, target, times):
-    """Writes the frames of a capture `times` times over. Returns how many frames that makes."""
-    frames = sum(1 for _ in Capture(source))
-    content = source.read_bytes()
-    with target.open("wb") as file:
-        file.write(content[:HEADER])
-        for _ in range(times):
-            file.write(content[HEADER:])
-    return frames * times
-
-
 def differences(sent, received):
     """Compares frame by frame, in the order of each flow: a member keeps that, and lets frames that it
     bypasses overtake those that it encrypts. Returns the number of equal frames, their octets, and the

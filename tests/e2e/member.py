@@ -14,13 +14,13 @@ BINARIES = pathlib.Path(os.environ.get("GETVPN_BIN", "target/release")).resolve(
 EAL = ["--no-huge", "-m", "512", "--no-pci", "--no-shconf", "--no-telemetry"]
 
 
-def configuration(vdevs, groups=(), *, mtu=1500, policy=(), eal=EAL, workers=None):
+def configuration(vdevs, groups=(), *, mtu=1500, policy=(), eal=EAL, workers=None, control=None):
     """A member's gm.toml with one link, LAN on the first of the two devices and WAN on the second."""
     tables = [
         ("[eal]", {"args": [*eal, *(f"--vdev={vdev}" for vdev in vdevs)]}),
         ("[workers]", {"cores": [sorted(os.sched_getaffinity(0))[-1]], "idle": "sleep", **(workers or {})}),
         ("[[link]]", {"name": "site", "lan": device(vdevs[0]), "wan": device(vdevs[1]), "mtu": mtu}),
-        ("[control]", {"socket": "gm.sock", "state": "state"}),
+        ("[control]", {"socket": "gm.sock", "state": "state", **(control or {})}),
         *(("[[policy]]", rule) for rule in policy),
     ]
     for number, group in enumerate(groups, 1):

@@ -44,11 +44,11 @@ pub struct Peer {
 pub enum ServerEvent {
     /// A phase 1 was established.
     Established(Peer),
-    /// Message 1 of a registration: answer with [`Server::offer`] or [`Server::refuse`]. It may be a
+    /// Message 1 of a registration: answer with [`Server::offer`] or [`Server::refuse_pull`]. It may be a
     /// replay within the same phase 1, so nothing is to be kept of it (RFC 6407 section 3.2).
     ///
     /// [`Server::offer`]: super::Server::offer
-    /// [`Server::refuse`]: super::Server::refuse
+    /// [`Server::refuse_pull`]: super::Server::refuse_pull
     PullRequested {
         /// Which.
         pull: PullId,

@@ -1,0 +1,205 @@
+"""Key servers and registering members for a test, on loopback addresses; the members' WANs joined by shared memory.
+
+        test --pipe--> LAN  member "a"  WAN --memif-- WAN  member "b"  LAN --> what it decrypted is counted
+                              |  127.0.86.2             |  127.0.86.3
+                              +------- 127.0.86.1 ------+  getvpn-ks, or racing-key-server
+"""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import time
+
+from scapy.layers.inet import IP, UDP
+from scapy.layers.l2 import Ether
+
+from member import BINARIES, EAL, Member, configuration, toml
+
+GROUP = {"name": "finance", "id": 1234}
+PSK = "between the key server and its members"
+KS = "127.0.86.1:18849"
+ADDRESSES = {"a": "127.0.86.2", "b": "127.0.86.3", "c": "127.0.86.4"}
+SELECTORS = [{"src": "10.0.0.0/8", "dst": "10.0.0.0/8"}]
+PACKET = bytes(Ether(dst="02:00:00:00:00:02", src="02:00:00:00:00:01") / IP(src="10.1.0.1", dst="10.2.0.1") / UDP() / b"hello")
+
+TEK = {"transform": "aes-128-gcm", "lifetime_s": 3600, "mode": "tunnel", "selectors": SELECTORS}
+KEK = {"cipher": "aes-128-cbc", "lifetime_s": 86400, "signature": "ecdsa-p256"}
+REKEY = {"transport": "unicast", "retransmits": 2, "interval_s": 1, "acknowledge": True}
+
+
+class Process:
+    """A program whose output is a log of JSON lines; as a context manager it is killed at the end."""
+
+    def __init__(self, work, name, command):
+        self.work, self.log = work, work / f"{name}.log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen([str(word) for word in command], cwd=work, stdin=subprocess.DEVNULL,
+                                            stdout=log, stderr=subprocess.STDOUT)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.kill()
+
+    def kill(self):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(timeout=10)
+
+    def events(self, name=None):
+        return events(self.log, name)
+
+    def wait_for(self, condition, what, seconds=20):
+        return wait_for(condition, what, seconds, self)
+
+
+def events(log, name=None):
+    """What a daemon has logged, or only the events of one name."""
+    found = []
+    for line in log.read_text(errors="replace").splitlines():
+        with contextlib.suppress(ValueError):
+            event = json.loads(line)
+            if isinstance(event, dict) and "event" in event and name in (None, event["event"]):
+                found.append(event)
+    return found
+
+
+def wait_for(condition, what, seconds, *processes):
+    deadline = time.monotonic() + seconds
+    while not (result := condition()):
+        logs = "\n".join(f"--- {p.log.name}\n{p.log.read_text(errors='replace')[-4000:]}" for p in processes)
+        for each in processes:
+            assert each.process.poll() is None, f"{each.log.name}: it ended by itself\n{logs}"
+        assert time.monotonic() < deadline, f"{what}: not within {seconds} s\n{logs}"
+        time.sleep(0.02)
+    return result
+
+
+def ks_configuration(*, teks=(TEK,), kek=None, rekey=None, peers=None, group=None, server=None):
+    """ks.toml with one group and a pre-shared key for each member's address."""
+    tables = [
+        ("[server]", {"listen": [KS], "local_id": "ks.example.net", "store": "ks-store",
+                      "phase1": ["aes256-sha256-ecp256"], **(server or {})}),
+        ("[control]", {"socket": "ks.sock"}),
+    ]
+    for peer in [{"address": "127.0.86.0/24"}] if peers is None else peers:
+        tables.append(("[[peer]]", {"psk_file": "ks.psk", "groups": [GROUP["name"]], **peer}))
+    delays = {"activation_delay_s": 0, "deactivation_delay_s": 1}
+    tables.append(("[[group]]", {**GROUP, "sid_bits": 16, **delays, "kek": KEK | (kek or {}), "rekey": REKEY | (rekey or {}),
+                                 **(group or {})}))
+    tables.extend(("[[group.tek]]", tek) for tek in teks)
+    return "\n".join("\n".join([head, *(f"{k} = {toml(v)}" for k, v in table.items())]) + "\n" for head, table in tables)
+
+
+class KeyServer(Process):
+    """A running getvpn-ks."""
+
+    def __init__(self, work, config=None):
+        self.config = work / "ks.toml"
+        self.config.write_text(config or ks_configuration())
+        secret(work / "ks.psk")
+        super().__init__(work, "ks", [BINARIES / "getvpn-ks", "--config", "ks.toml", "--log-format", "json"])
+
+    def wait_until_it_answers(self):
+        self.wait_for(lambda: (self.work / "ks.sock").exists() and self.try_ctl("status"), "the key server's control socket")
+        return self
+
+    def try_ctl(self, *command):
+        asked = subprocess.run([BINARIES / "getvpnctl", "--socket", "ks.sock", "--json", *command], cwd=self.work,
+                               capture_output=True, timeout=10, text=True)
+        return json.loads(asked.stdout) if asked.returncode == 0 else None
+
+    def ctl(self, *command):
+        reply = self.try_ctl(*command)
+        assert reply is not None, f"getvpnctl {' '.join(command)} failed"
+        return reply
+
+    def end(self):
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.wait(timeout=15) == 0, self.log.read_text()
+
+
+class RacingKeyServer(Process):
+    """control/gdoi/examples/racing-key-server.rs: its policy changes between messages 2 and 4."""
+
+    def __init__(self, work, race, answer="yes"):
+        program = BINARIES / "examples" / "racing-key-server"
+        super().__init__(work, "racing", [program, f"listen={KS}", f"psk={PSK}", f"group={GROUP['id']}", f"race={race}",
+                                          f"answer={answer}"])
+        self.wait_for(lambda: self.events("listening"), "the racing key server")
+
+
+class RegisteringMember(Member):
+    """A getvpn-gm that gets its SAs from the key server: "a", whose LAN is a pipe that the test writes frames to, or
+    "b", whose LAN takes what it decrypts. Their WANs are joined."""
+
+    def __init__(self, work, name, *, key_servers=(KS,), group=None, psk=PSK, sas=()):
+        self.name, own = name, work / name
+        own.mkdir(exist_ok=True)
+        secret(own / "gm.psk", psk)
+        socket = work / "wan.sock"
+        lan = "rx_pcap=lan-in" if name == "a" else "tx_pcap=lan-out.pcap"
+        role = "client" if socket.exists() else "server"  # a client needs its server, so the first one is that
+        table = {**GROUP, "key_servers": list(key_servers), "local_id": f"{name}.example.net", "psk_file": "gm.psk",
+                 **(group or {}), "sas": sas}
+        if "id" in (group or {}):
+            table["id"] = group["id"]
+        config = configuration([f"net_pcap0,{lan}", f"net_memif0,role={role},socket={socket},socket-abstract=no"], [table],
+                               control={"listen": f"{ADDRESSES[name]}:18849"}, workers={"tx_wait_us": 100_000},
+                               eal=[*EAL, f"--file-prefix=e2e-{name}-{os.getpid()}"])
+        if name == "a":
+            with contextlib.suppress(FileExistsError):
+                os.mkfifo(own / "lan-in")
+        super().__init__(own, config, "--log-format", "json")
+        self.lan_in = None
+        if name == "a":
+            self.lan_in = open_pipe(own / "lan-in", self)
+
+    def __exit__(self, *arguments):
+        if self.lan_in is not None:
+            os.close(self.lan_in)
+        super().__exit__(*arguments)
+
+    def send(self, *frames):
+        """Frames arrive on the LAN."""
+        for frame in frames:
+            os.write(self.lan_in, bytes(8) + len(frame).to_bytes(4, "little") * 2 + frame)
+
+    def events(self, name=None):
+        return events(self.log, name)
+
+    def end(self, with_signal=signal.SIGTERM):
+        if self.lan_in is not None:  # its worker may be waiting for the rest of a burst
+            os.close(self.lan_in)
+            self.lan_in = None
+        return super().end(with_signal)
+
+    def spis(self):
+        return {sa["spi"] for sa in self.ctl("sa", "list")["sas"]}
+
+    def wait_until_it_has(self, condition, what="its SAs", seconds=20):
+        return self.wait_until(lambda: condition(self.spis()), what, seconds)
+
+
+def open_pipe(path, member):
+    """Opens a pipe once the member reads it, and gives it the header of a capture file."""
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            pipe = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+            break
+        except OSError:
+            assert member.process.poll() is None, f"the member ended by itself:\n{member.log.read_text()}"
+            assert time.monotonic() < deadline, "the member does not read its LAN"
+            time.sleep(0.02)
+    os.set_blocking(pipe, True)
+    os.write(pipe, b"\xd4\xc3\xb2\xa1\x02\x00\x04\x00" + bytes(8) + (65535).to_bytes(4, "little") + (1).to_bytes(4, "little"))
+    return pipe
+
+
+def secret(path, text=PSK):
+    path.touch(mode=0o600)
+    path.write_text(text + "\n")
