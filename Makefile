@@ -42,7 +42,7 @@ deps-test: .venv/complete
 	@touch $@
 
 release: deps-build
-	$(CARGO) build --locked --release -p getvpn-gm -p getvpn-ctl
+	$(CARGO) build --locked --release -p getvpn-gm -p getvpn-ks -p getvpn-ctl
 
 # --- the stages of `make test` ---------------------------------------------------------------
 
