@@ -222,13 +222,14 @@ pub fn sa_detail(sa: &SaDetail) -> String {
         Some(left) => format!("{} left", duration(left)),
         None => "not limited".into(),
     };
+    let from = match summary.source.as_str() {
+        manual @ "configuration" => format!("the {manual}"),
+        address => format!("key server {address}"),
+    };
     let mut facts = table(&[("SA", L), (&summary.spi.to_string(), L)]);
     for (name, value) in [
         ("group", summary.group.clone()),
-        (
-            "state",
-            format!("{}, installed {} ago from the {}", summary.state, duration(sa.age_s), summary.source),
-        ),
+        ("state", format!("{}, installed {} ago from {from}", summary.state, duration(sa.age_s))),
         ("lifetime", life),
         ("transform", summary.transform.clone()),
         ("mode", sa.mode.clone()),

@@ -194,7 +194,7 @@ pub struct SaSummary {
     /// `active`; `waiting`: receives, and sends after the activation delay; `receive-only`: there are no
     /// sender IDs for it, or that is its policy; `retiring`: replaced, receives for a while.
     pub state: String,
-    /// Where its keys came from: `configuration`, or a key server with its address.
+    /// Where its keys came from: `configuration`, or a key server's address.
     #[serde(default)]
     pub source: String,
     /// Seconds until it is removed; absent when its life is not limited.

@@ -24,7 +24,7 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Source::Manual => f.write_str("configuration"),
-            Source::KeyServer(address) => write!(f, "key server {address}"),
+            Source::KeyServer(address) => address.fmt(f),
         }
     }
 }
