@@ -5,7 +5,7 @@ use super::{Group, KeyServers};
 use getvpn_ctl::Spi;
 use getvpn_ctl::reply::{AskedSpi, GroupSync, Kek, LastRegistration, Recovery, Suppressed, Sync};
 use getvpn_gdoi::member::recovery::{Asking, Ended, RecoveryStatistics};
-use getvpn_gdoi::member::{KekStatus, MemberCounters, MemberStatus};
+use getvpn_gdoi::member::{KekStatus, MemberCounters, MemberState, MemberStatus};
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
@@ -33,7 +33,7 @@ impl KeyServers {
         let group = self.groups.iter().find(|group| group.maker.group == index)?;
         let status = group.member.as_ref().map(|member| member.status(now));
         Some(Standing {
-            state: status.as_ref().map_or(NO_ROUTE, |status| status.state.name()),
+            state: group.state(status.as_ref()),
             key_server: group.key_server(status.as_ref()),
             kek: status.and_then(|status| status.kek).map(|status| kek(&status, now)),
         })
@@ -54,9 +54,16 @@ impl KeyServers {
     }
 }
 
-const NO_ROUTE: &str = "no-route";
-
 impl Group {
+    fn state(&self, status: Option<&MemberStatus>) -> &'static str {
+        match status {
+            Some(status) => status.state.name(),
+            None if self.no_route_told => "no-route",
+            // It is about to.
+            None => MemberState::Registering.name(),
+        }
+    }
+
     fn key_server(&self, status: Option<&MemberStatus>) -> String {
         let first = self.registration.key_servers.first().map(|server| server.address);
         let address = status.map(|status| status.key_server).or(first);
@@ -71,7 +78,7 @@ impl Group {
             return GroupSync {
                 name,
                 id,
-                state: NO_ROUTE.into(),
+                state: self.state(None).into(),
                 key_server,
                 phase1: false,
                 registered: None,
