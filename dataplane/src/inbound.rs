@@ -102,13 +102,13 @@ impl Inbound {
         commit(lane, &mut fates, cx.worker);
         let mut strangers = Lane::new();
         for ((mut mbuf, headers, frames), fate) in lane.drain().zip(&fates) {
-            let taken_out = fate.and_then(|sa| Ok((sa.mode(), take_out(&mut mbuf, headers, sa, cx.worker)?)));
-            match taken_out {
-                // Its sender put it together to seal it (RFC 4303 section 3.1.1).
-                Ok((Mode::Transport, octets)) if frames > 1 && octets > self.mtu => {
-                    self.fragmenter.send_reassembled(mbuf, Outgoing::Decrypted, frames, self.mtu, cx, lan);
+            match fate.and_then(|sa| take_out(&mut mbuf, headers, sa, cx.worker)) {
+                Ok(()) if frames > 1 && fate.is_ok_and(|sa| sa.mode() == Mode::Transport) => {
+                    // Its sender put it together to seal it (RFC 4303 section 3.1.1).
+                    let opened = Outgoing::Decrypted;
+                    self.fragmenter.send_reassembled(mbuf, opened, frames, self.mtu, cx, lan);
                 }
-                Ok(_) => lan.push(mbuf, Outgoing::Decrypted, frames, cx),
+                Ok(()) => lan.push(mbuf, Outgoing::Decrypted, frames, cx),
                 Err(DropReason::UnknownSpi) => strangers.push(mbuf, *headers, frames),
                 Err(reason) => cx.drop_frames(mbuf, reason, frames),
             }
@@ -257,14 +257,14 @@ fn iv(esp: &[u8]) -> u64 {
     esp.get(esp::HEADER..).and_then(|iv| iv.first_chunk()).map_or(0, |iv| u64::from_be_bytes(*iv))
 }
 
-/// Takes out what was sealed, if policy allows it; returns its octets from the IP header on.
+/// Takes out what was sealed, if policy allows it.
 #[inline(always)]
-fn take_out(mbuf: &mut Mbuf, headers: &Headers, sa: &Sa, worker: usize) -> Result<usize, DropReason> {
+fn take_out(mbuf: &mut Mbuf, headers: &Headers, sa: &Sa, worker: usize) -> Result<(), DropReason> {
     let octets = unwrap(mbuf, headers, sa).map_err(|reason| match reason {
         // To be discarded without indicating an error (RFC 4303 section 2.6).
         DropReason::Dummy => reason,
         _ => sa.refuse(reason, worker),
     })?;
     sa.opened.add(worker, 1, octets as u64);
-    Ok(octets)
+    Ok(())
 }
