@@ -12,7 +12,8 @@ pub use limits::{Refusal, RefusedSa, SadLimits};
 pub use sender_ids::{SenderIdsError, SenderUse};
 
 use crate::group::{
-    Deletion, EspSpi, GroupAssociatedPolicy, GroupKeys, GroupPolicy, Rekey, Selector, SenderIds, TekPolicy,
+    Deletion, Direction, EspSpi, GroupAssociatedPolicy, GroupKeys, GroupPolicy, Rekey, Selector, SenderIds,
+    TekPolicy,
 };
 use sender_ids::UsedIds;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -281,8 +282,11 @@ impl Sad {
         now: Instant,
     ) -> Result<(), SenderIdsError> {
         sender_ids::check(&ids, self.limits.sender_ids)?;
-        let missing =
-            |entry: &&mut SaEntry| entry.key_server == key_server && entry.sender == SenderUse::Missing;
+        let missing = |entry: &&mut SaEntry| {
+            entry.key_server == key_server
+                && entry.sender == SenderUse::Missing
+                && entry.sends_by_direction()
+        };
         for entry in self.entries.iter_mut().filter(missing) {
             let until = entry.expires + self.limits.lifetime;
             entry.sender = self.used.assign(entry.policy.spi, &entry.keys, Some(&ids), until);
@@ -294,6 +298,20 @@ impl Sad {
         self.sender_ids.insert(key_server, ids);
         self.settle(now);
         Ok(())
+    }
+
+    /// Sender IDs are about to come that go with what a key server offers: none of them is for an SA that
+    /// it does not offer to send with, which was made when it gave sender IDs from the start. Such an SA
+    /// that has none is from now on received with only.
+    pub fn keep_senders(&mut self, key_server: usize, policy: &GroupPolicy) {
+        let sends = |tek: &&TekPolicy| tek.direction != Direction::ReceiverOnly;
+        let offered: BTreeSet<EspSpi> = policy.teks.iter().filter(sends).map(|tek| tek.spi).collect();
+        for entry in self.entries.iter_mut().filter(|entry| entry.key_server == key_server) {
+            if entry.sender == SenderUse::Missing && !offered.contains(&entry.policy.spi) {
+                entry.policy.direction = Direction::ReceiverOnly;
+                self.changed = true;
+            }
+        }
     }
 
     /// The sender IDs that SAs of a key server are installed with.

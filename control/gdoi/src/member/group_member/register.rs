@@ -1,7 +1,7 @@
 //! Registering: phase 1 if there is none, then GROUPKEY-PULL.
 
 use super::*;
-use crate::group::{Refused, RefusedSpi};
+use crate::group::{Direction, Refused, RefusedSpi, TekPolicy};
 use crate::member::registering::Brought;
 use crate::member::sad::Outcome;
 use crate::pull::{Offered, Pulled};
@@ -88,10 +88,12 @@ impl GroupMember {
             self.tell(MemberEvent::PartRefused(refused));
         }
         // A key server that has begun anew gives sender IDs from the start again, so those that it gave
-        // before are somebody else's now. One that still has our Rekey SA or an SA of ours has not.
+        // before are somebody else's now. One that still has our Rekey SA, or an SA of ours to send with, has
+        // not; one that has an SA of ours to receive with only is about to take it back.
         let kek_known = policy.kek.as_ref().is_some_and(|kek| self.keks.knows(kek.spi, key_server));
         let ours = |spi| self.sad.find(spi).is_some_and(|entry| entry.key_server == key_server);
-        let continues = kek_known || policy.teks.iter().any(|tek| ours(tek.spi));
+        let sends = |tek: &TekPolicy| tek.direction != Direction::ReceiverOnly;
+        let continues = kek_known || policy.teks.iter().any(|tek| sends(tek) && ours(tek.spi));
         let wants_sender_ids = self.config.sender_ids > 0
             && (!continues || self.sad.sender_ids(key_server).is_none() || self.sad.lacks_sender_ids());
         let wanted = wants_sender_ids.then_some(self.config.sender_ids);
@@ -118,6 +120,9 @@ impl GroupMember {
         }
         let ids = pulled.keys.sender_ids.clone().filter(|_| accepted.wants_sender_ids);
         let sender_ids = ids.as_ref().map_or(0, |ids| ids.values.len());
+        if ids.is_some() {
+            self.sad.keep_senders(key_server, &accepted.policy);
+        }
         if let Some(Err(error)) = ids.map(|ids| self.sad.set_sender_ids(key_server, ids, now)) {
             self.tell(MemberEvent::SenderIdsRefused(error));
         }

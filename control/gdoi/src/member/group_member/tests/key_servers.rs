@@ -1,6 +1,7 @@
 //! Key servers that restart, vanish, refuse, or are several.
 
 use super::*;
+use crate::group::Direction;
 use crate::ike::Notice;
 use crate::member::{Phase1Loss, RegistrationError};
 
@@ -52,6 +53,23 @@ fn a_key_server_restarted_with_an_empty_store_gives_new_sas_and_sender_ids() {
     assert_eq!(world.senders(), [0x1001]);
     world.run(ATD);
     assert_eq!(world.senders(), [0x5001]);
+}
+
+#[test]
+fn a_key_server_that_gives_sender_ids_from_the_start_again_takes_its_old_sas_back() {
+    let mut world = World::registered(1);
+    let now = world.now;
+    // The old SA is offered to receive with only, and there is another Rekey SA: what was given with the
+    // old SA is somebody else's under the new one.
+    world.ks().teks[0].0.direction = Direction::ReceiverOnly;
+    world.ks().add(0x1002, 3600, now);
+    world.ks().roll_kek(86_400, now);
+    world.call(|member, now, random| member.resync(now, random));
+    world.until(secs(5), |w| w.has(0x1002));
+    assert_eq!(world.ks().wanted_sender_ids, [Some(2), Some(2)]);
+    let use_of = |world: &World, at: usize| world.member.sas()[at].sender.clone();
+    assert_eq!(use_of(&world, 0), SenderUse::Fresh(sender_ids(&[1, 2])));
+    assert_eq!(use_of(&world, 1), SenderUse::Fresh(sender_ids(&[3, 4])));
 }
 
 #[test]

@@ -96,3 +96,23 @@ fn sender_ids_of_one_key_server_are_not_used_with_keys_of_another() {
     register(&mut sad, &[tek(0x1001, 3600)], now);
     assert_eq!(sender(&sad, 0x1001), SenderUse::Missing);
 }
+
+#[test]
+fn an_sa_that_is_not_offered_to_send_with_gets_none_of_the_sender_ids_that_come_with_the_offer() {
+    for offered in [true, false] {
+        let (mut sad, now) = new();
+        register(&mut sad, &[tek(0x1001, 3600)], now);
+        sad.sender_ids_exhausted(EspSpi(0x1001), now);
+        // The key server has begun to give sender IDs from the start.
+        let old = TekPolicy { direction: Direction::ReceiverOnly, ..tek(0x1001, 3600) };
+        let teks = if offered { vec![old, tek(0x1002, 3600)] } else { vec![tek(0x1002, 3600)] };
+        sad.offer(&policy(&teks), &[], now);
+        sad.keep_senders(0, &policy(&teks));
+        sad.set_sender_ids(0, sender_ids(&[5, 6]), now).unwrap();
+        sad.download(&keys(&[0x1001, 0x1002][usize::from(!offered)..]), 0, now);
+        assert_eq!(sender(&sad, 0x1001), SenderUse::Missing);
+        assert_eq!(sender(&sad, 0x1002), SenderUse::Fresh(sender_ids(&[5, 6])));
+        assert!(!sad.lacks_sender_ids());
+        assert!(sad.find(EspSpi(0x1001)).unwrap().receives());
+    }
+}
