@@ -6,17 +6,18 @@ CARGO ?= cargo
 CARGO_FUZZ_VERSION := 0.13.2
 FUZZ_CRATES := dataplane/fuzz control/fuzz
 FUZZ_SECONDS ?= 6
+SIMULATION = $(TARGET)/simulation/getvpn-simulation --threads $(shell nproc)
 PYTHON := .venv/bin/python
 
 .PHONY: demo test check bench deps deps-build deps-test release \
-        fmt clippy unit doc without-dpdk loom fuzz e2e bench-quick
+        fmt clippy unit doc without-dpdk simulate loom fuzz e2e bench-quick
 
 demo: release
 	@python3 tests/demo/demo.py --bin $(TARGET)/release
 
 # Everything, stage by stage. A stage that fails does not hide what the others say.
 test: deps
-	@tests/stages fmt clippy unit doc without-dpdk loom e2e bench-quick fuzz
+	@tests/stages fmt clippy unit doc without-dpdk simulate loom e2e bench-quick fuzz
 
 # The quick inner loop.
 check: deps-build fmt clippy unit
@@ -61,7 +62,18 @@ doc:
 
 # What never touches a packet must not need DPDK: pkg-config is made to find none.
 without-dpdk:
-	PKG_CONFIG_LIBDIR=/nonexistent $(CARGO) test --locked -p getvpn-ctl -p getvpn-config -p getvpn-gdoi -p getvpn-ks
+	PKG_CONFIG_LIBDIR=/nonexistent $(CARGO) test --locked -p getvpn-ctl -p getvpn-config -p getvpn-gdoi -p getvpn-ks -p getvpn-simulation
+
+# A key server and its members in virtual time: control/simulation. Without variables, what `make test` does:
+# many seeds with few members, then one with a thousand. `make simulate SEEDS=2000 MEMBERS=8 DAYS=30` does that.
+simulate:
+	$(CARGO) build --locked --profile simulation -p getvpn-simulation
+ifdef SEEDS
+	$(SIMULATION) --seed $(or $(SEED),1) --seeds $(SEEDS) --members $(or $(MEMBERS),8) --days $(or $(DAYS),30)
+else
+	$(SIMULATION) --seeds 48 --members 8 --days 2
+	$(SIMULATION) --members 1000 --days 1
+endif
 
 # The model checker explores every interleaving of the lock-free parts.
 loom:

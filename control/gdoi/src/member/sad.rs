@@ -283,9 +283,7 @@ impl Sad {
     ) -> Result<(), SenderIdsError> {
         sender_ids::check(&ids, self.limits.sender_ids)?;
         let missing = |entry: &&mut SaEntry| {
-            entry.key_server == key_server
-                && entry.sender == SenderUse::Missing
-                && entry.sends_by_direction()
+            entry.key_server == key_server && entry.sender == SenderUse::Missing && entry.sends_by_direction()
         };
         for entry in self.entries.iter_mut().filter(missing) {
             let until = entry.expires + self.limits.lifetime;
