@@ -32,7 +32,7 @@ macro_rules! counts {
 counts! {
     Registrations, "registrations", "Registrations that were keyed.";
     RefusedUnknownGroup, "refused-unknown-group", "Registrations refused: there is no such group.";
-    RefusedUnknownPeer, "refused-unknown-peer", "Registrations refused: no [[peer]] is this peer.";
+    RefusedUnknownPeer, "refused-unknown-peer", "Registrations refused: no peer that is configured is this one.";
     RefusedNotItsGroup, "refused-not-its-group", "Registrations refused: the peer may not be in the group.";
     RefusedRemoved, "refused-removed", "Registrations refused: the operator has removed the member.";
     RefusedNameTooLong, "refused-name-too-long", "Registrations refused: the member's name is too long.";

@@ -108,6 +108,9 @@ fn run(seed: u64, first: GroupSettings, in_file: bool, steps: Vec<Step>) {
                     world.up = seconds(1);
                 }
                 let by = seconds(clock.unsigned_abs());
+                if reboot && clock > 0 {
+                    world.gained += by;
+                }
                 world.unix = if clock < 0 { world.unix - by } else { world.unix + by };
                 let fault = [Fault::None, Fault::Refused, Fault::WrittenUnnoticed][usize::from(kind)];
                 world.crash(fault, seconds(away));
