@@ -1,6 +1,6 @@
 //! Messages five and six: who each side is, and the proof of it (RFC 2409 sections 5.1 and 5.4, RFC 4754).
 
-use super::message::Message;
+use super::message::{Message, undecryptable};
 use crate::crypto::x509::{self, Certificate, MAX_CHAIN_LEN, PeerCertificate, TrustStore};
 use crate::crypto::{Random, Secret};
 use crate::ike::{CertificateCredentials, Identity, IkeError, Method};
@@ -94,8 +94,24 @@ pub(super) fn prove(
 /// Who the peer is, if `message` proves it. `hash` makes HASH_I or HASH_R of the body of its ID payload;
 /// `trust` is there if signatures authenticate. `unix_time` is in seconds since 1970.
 ///
-/// The proof is checked before the certificate's path: only what the holder of its key said is final.
+/// The proof is checked before the certificate's path: only what the holder of its key said is final. A
+/// message without the payloads of a proof is taken for one that was decrypted with wrong keys.
 pub(super) fn verify(
+    message: &Message<'_>,
+    method: Method,
+    trust: Option<&TrustStore>,
+    hash: impl FnOnce(&[u8]) -> Secret,
+    unix_time: u64,
+) -> Result<Proven, Failure> {
+    proof(message, method, trust, hash, unix_time).map_err(|failure| match failure {
+        Failure::Unproven(IkeError::Missing { message, .. }) => {
+            Failure::Unproven(undecryptable(message, method))
+        }
+        other => other,
+    })
+}
+
+fn proof(
     message: &Message<'_>,
     method: Method,
     trust: Option<&TrustStore>,

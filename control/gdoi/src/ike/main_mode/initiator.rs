@@ -1,7 +1,7 @@
 //! The initiator's states: each is what it waits for, and what it knows by then.
 
 use super::authentication::{Failure, prove, requests, verify};
-use super::message::{Message, clear, decrypt_message, encrypted, undecryptable};
+use super::message::{Message, clear, decrypt_message, encrypted};
 use super::offer::{Chosen, chosen, offer};
 use super::{Context, Step, nonce};
 use crate::crypto::DhPrivate;
@@ -187,11 +187,7 @@ impl AwaitProof {
         let message = Message::decrypted(6, header, &text, method)?;
         let trust = certificate(config).map(CertificateCredentials::trust);
         let hash = |identity: &[u8]| self.keys.hash_r(&self.exchanged, identity);
-        let proven =
-            verify(&message, method, trust, hash, context.unix_time).map_err(|failure| match failure {
-                Failure::Unproven(IkeError::Missing { .. }) => Failure::Unproven(undecryptable(6, method)),
-                other => other,
-            })?;
+        let proven = verify(&message, method, trust, hash, context.unix_time)?;
         let by_address = trust.is_some().then(|| context.peer.ip().into());
         if let Some(expected) = config.peer_identity.clone().or(by_address)
             && !proven.is(&expected)

@@ -2,7 +2,7 @@
 //! before message 3, which only somebody can send who got message 2.
 
 use super::authentication::{Failure, prove, requests, verify};
-use super::message::{Message, clear, decrypt_message, encrypted, undecryptable};
+use super::message::{Message, clear, decrypt_message, encrypted};
 use super::offer::{Chosen, choose};
 use super::{Context, Step, nonce};
 use crate::crypto::Secret;
@@ -147,11 +147,7 @@ impl AwaitProof {
         let certificate = certificate(config, method);
         let trust = certificate.map(CertificateCredentials::trust);
         let hash = |identity: &[u8]| self.keys.hash_i(&self.exchanged, identity);
-        let proven =
-            verify(&message, method, trust, hash, context.unix_time).map_err(|failure| match failure {
-                Failure::Unproven(IkeError::Missing { .. }) => Failure::Unproven(undecryptable(5, method)),
-                other => other,
-            })?;
+        let proven = verify(&message, method, trust, hash, context.unix_time)?;
         let mut peer = PeerInfo {
             address: context.peer,
             method,
