@@ -14,11 +14,13 @@ mod faults;
 mod key_server;
 mod ledger;
 mod member;
+mod membership;
 mod network;
 mod operator;
 mod queue;
 mod report;
 mod scenario;
+mod serving;
 mod world;
 
 pub use report::{Failure, Figures, Report};

@@ -2,18 +2,16 @@
 
 use crate::data_plane::Packet;
 use crate::dice::{Dice, stream};
-use crate::key_server::{CrashPoint, Effect, KeyServer};
+use crate::key_server::{CrashPoint, KeyServer};
 use crate::ledger::{Ledger, key_octets};
 use crate::member::Member;
 use crate::network::{Datagram, Network, Node};
 use crate::queue::Queue;
 use crate::report::Report;
-use crate::scenario::{GROUP, MULTICAST, Options, PROBE, Scenario};
+use crate::scenario::{GROUP, Options, PROBE, Scenario};
 use getvpn_gdoi::crypto::{KeyKind, SeededRandom};
 use getvpn_gdoi::group::{EspSpi, GroupId, KekSpi};
-use getvpn_gdoi::member::MemberEvent;
-use getvpn_gdoi::member::recovery::End;
-use getvpn_ks::core::{Access, Limits, Now, PeerSettings, ServerTime, Settings, Uptime, Who};
+use getvpn_ks::core::{Access, Limits, PeerSettings, Settings, Who};
 use getvpn_ks::store::MemoryStore;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -22,10 +20,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// When the wall clock of every run begins, since 1970.
-const UNIX: Duration = Duration::from_secs(1_800_000_000);
+pub(crate) const UNIX: Duration = Duration::from_secs(1_800_000_000);
 
 /// Timers of one node at the same moment, or a millisecond apart, beyond which it turns in circles.
-const MOST_SPINS: u32 = 20_000;
+pub(crate) const MOST_SPINS: u32 = 20_000;
 
 /// An event.
 #[derive(Debug)]
@@ -76,7 +74,7 @@ pub(crate) struct World {
     pub dice: Dice,
     pub network: Network,
     pub members: Vec<Member>,
-    addresses: HashMap<SocketAddr, usize>,
+    pub addresses: HashMap<SocketAddr, usize>,
     pub key_server: Option<KeyServer>,
     pub store: MemoryStore,
     pub settings: Settings,
@@ -84,8 +82,8 @@ pub(crate) struct World {
     pub clocks: Clocks,
     /// How often the key server has been started.
     pub run: u32,
-    timer: Option<Instant>,
-    spins: u32,
+    pub timer: Option<Instant>,
+    pub spins: u32,
     /// It dies as soon as it is there.
     pub crash: Option<CrashPoint>,
     pub empties_store: bool,
@@ -219,7 +217,7 @@ impl World {
 
     // --- datagrams and packets ---------------------------------------------------------------
 
-    fn send(&mut self, from: Node, to: Node, octets: &Arc<[u8]>) {
+    pub(crate) fn send(&mut self, from: Node, to: Node, octets: &Arc<[u8]>) {
         for after in self.network.copies(from, to) {
             let datagram = Datagram { from, to, octets: Arc::clone(octets) };
             self.queue.push(self.now + after, Event::Arrive(datagram));
@@ -321,312 +319,6 @@ impl World {
             None => {
                 self.members[number].alone = self.now;
                 Ok(())
-            }
-        }
-    }
-
-    // --- the key server ----------------------------------------------------------------------
-
-    /// Wall time since 1970 as the key server has it.
-    fn unix(&self) -> Duration {
-        let true_time = UNIX + self.now.duration_since(self.start);
-        let by = Duration::from_secs(self.clocks.ahead.unsigned_abs());
-        if self.clocks.ahead < 0 { true_time.saturating_sub(by) } else { true_time + by }
-    }
-
-    pub(crate) fn key_server_now(&self) -> Now {
-        let Clocks { boot, booted, .. } = self.clocks;
-        let uptime = Uptime { boot: [boot; 16], elapsed: self.now.duration_since(booted) };
-        Now { instant: self.now, unix: self.unix(), uptime: Some(uptime) }
-    }
-
-    fn key_server_timer(&mut self) -> Result<(), String> {
-        if self.timer != Some(self.now) {
-            return Ok(());
-        }
-        self.timer = None;
-        let now = self.key_server_now();
-        let Some(key_server) = &mut self.key_server else { return Ok(()) };
-        key_server.timeout(now, &mut self.random);
-        self.settle_key_server()
-    }
-
-    fn signing_key(&mut self, group: GroupId, kind: KeyKind, run: u32) -> Result<(), String> {
-        let now = self.key_server_now();
-        if run == self.run
-            && let Some(key_server) = &mut self.key_server
-        {
-            key_server.signing_key(now, group, kind, &mut self.random)?;
-        }
-        self.settle_key_server()
-    }
-
-    fn start_key_server(&mut self) -> Result<(), String> {
-        if self.key_server.is_some() {
-            return Ok(());
-        }
-        let anew = std::mem::take(&mut self.empties_store) || self.run == 0;
-        if anew {
-            self.store = MemoryStore::default();
-        }
-        let now = self.key_server_now();
-        let (settings, store) = (self.settings.clone(), self.store.clone());
-        let started = KeyServer::start(&self.scenario, settings, store, now, &mut self.random)?;
-        let served = i128::try_from(started.authority().time(self.now).since(ServerTime::ZERO).as_millis());
-        let passed = i128::try_from(self.now.duration_since(self.start).as_millis());
-        let behind = passed.unwrap_or(0) - served.unwrap_or(0);
-        if !anew && behind > self.behind {
-            self.lost += Duration::from_millis(u64::try_from(behind - self.behind).unwrap_or(0));
-        }
-        self.behind = behind;
-        self.run += 1;
-        self.key_server = Some(started);
-        self.trace(|world| {
-            format!("key server: starts, its time is {behind} ms behind, {:?} lost", world.lost)
-        });
-        self.settle_key_server()?;
-        for member in &mut self.members {
-            member.undisturbed = member.undisturbed.max(self.now);
-        }
-        if anew {
-            self.begins_anew();
-        }
-        Ok(())
-    }
-
-    /// A key server that begins anew knows nobody: members learn of its SAs from each other, or when what
-    /// they have ends; and those that were removed are not.
-    fn begins_anew(&mut self) {
-        let until = self.now + self.longest_life();
-        for member in &mut self.members {
-            member.removed = None;
-            if member.control.is_some() {
-                member.undisturbed = until;
-            }
-        }
-    }
-
-    /// The longest that an SA may live.
-    pub(crate) fn longest_life(&self) -> Duration {
-        let teks = self.settings.groups.iter().flat_map(|group| &group.teks);
-        teks.map(|tek| tek.lifetime).max().unwrap_or_default()
-    }
-
-    /// Lets the key server finish what it does, and carries out what it wants done.
-    pub(crate) fn settle_key_server(&mut self) -> Result<(), String> {
-        let now = self.key_server_now();
-        let Some(key_server) = &mut self.key_server else { return Ok(()) };
-        let died = key_server.settle(now, self.crash, &mut self.random)?;
-        let effects: Vec<_> = std::iter::from_fn(|| key_server.poll_effect()).collect();
-        self.note_lives();
-        for effect in effects {
-            self.carry_out(effect)?;
-        }
-        if died {
-            self.crash = None;
-            self.key_server_dies();
-            return Ok(());
-        }
-        self.require()?;
-        self.set_timer()
-    }
-
-    fn set_timer(&mut self) -> Result<(), String> {
-        let due = self.key_server.as_ref().and_then(KeyServer::poll_timeout);
-        let Some(due) = due else { return Ok(()) };
-        // Its time has milliseconds.
-        let at = due.max(self.now + Duration::from_millis(1));
-        self.spins = if due <= self.now { self.spins + 1 } else { 0 };
-        if self.spins > MOST_SPINS {
-            return Err("the key server's timers turn in circles".to_owned());
-        }
-        if self.timer.is_none_or(|timer| timer > at || timer <= self.now) {
-            self.timer = Some(at);
-            self.queue.push(at, Event::KeyServerTimer);
-        }
-        Ok(())
-    }
-
-    fn carry_out(&mut self, effect: Effect) -> Result<(), String> {
-        match effect {
-            Effect::Send(to, octets) => {
-                if let Some(&number) = self.addresses.get(&to) {
-                    self.send(Node::KeyServer, Node::Member(number), &octets);
-                }
-            }
-            Effect::Pushed(push, to, octets) => {
-                let rekey = &push.rekey;
-                for (spi, keys) in &rekey.keys.teks {
-                    self.ledger.keyed(*spi, &key_octets(keys))?;
-                }
-                self.ledger.pushed(rekey.kek, rekey.sequence, &octets)?;
-                self.report.count("PUSHes", 1);
-                self.trace(|_| {
-                    let teks: Vec<_> = rekey.policy.teks.iter().map(|tek| (tek.spi, tek.lifetime)).collect();
-                    let (sequence, deletions) = (rekey.sequence, &rekey.deletions);
-                    format!("key server: PUSH {sequence} under {} to {to}: {teks:?} {deletions:?}", rekey.kek)
-                });
-                let to = if to == MULTICAST {
-                    (0..self.members.len()).collect()
-                } else {
-                    self.addresses.get(&to).copied().into_iter().collect::<Vec<_>>()
-                };
-                to.into_iter().for_each(|to| self.send(Node::KeyServer, Node::Member(to), &octets));
-            }
-            Effect::Granted(keys, spis, ids) => {
-                self.report.count("registrations keyed", 1);
-                for (spi, keys) in &keys.teks {
-                    self.ledger.keyed(*spi, &key_octets(keys))?;
-                }
-                if let Some(ids) = ids {
-                    spis.into_iter().try_for_each(|spi| self.ledger.granted(spi, &ids))?;
-                }
-            }
-            Effect::MakeSigningKey(group, kind) => {
-                let at = self.now + self.dice.spread(Duration::from_micros(100), Duration::from_secs(1));
-                self.queue.push(at, Event::SigningKey(group, kind, self.run));
-            }
-            Effect::Log(event) => self.trace(|_| format!("key server: {:?}", event.what)),
-        }
-        Ok(())
-    }
-
-    /// Writes down since when the key server's SAs live.
-    fn note_lives(&mut self) {
-        let Some(key_server) = &self.key_server else { return };
-        let time = key_server.authority().time(self.now);
-        for tek in key_server.authority().groups().flat_map(|group| group.teks()) {
-            if self.ledger.life(tek.spi).is_none() {
-                let made = self.now.checked_sub(time.since(tek.born)).unwrap_or(self.now);
-                self.ledger.made(tek.spi, made, tek.lifetime, self.lost);
-            }
-        }
-    }
-
-    /// Finds out what members should have now.
-    fn require(&mut self) -> Result<(), String> {
-        let Some(key_server) = &self.key_server else { return Ok(()) };
-        let Some(group) = key_server.authority().group(GROUP) else { return Ok(()) };
-        let newest = group.teks().filter(|tek| !tek.replaced && !tek.receive_only).map(|tek| tek.spi);
-        let teks: Vec<_> = newest.collect();
-        let line = group.keks().last().map(|entry| entry.line);
-        let keks = group.keks().iter().filter(|entry| Some(entry.line) == line).map(|entry| entry.kek.spi);
-        let required = Required { teks, keks: keks.collect() };
-        if required != self.required {
-            let grown = required.teks.iter().any(|spi| !self.required.teks.contains(spi));
-            self.required = required;
-            self.report.count("changes of the SAs", 1);
-            for number in 0..self.members.len() {
-                if grown && self.members[number].out_of_step.is_some() {
-                    self.members[number].out_of_step = Some(self.now);
-                }
-                self.compare(number);
-            }
-        }
-        Ok(())
-    }
-
-    // --- members -----------------------------------------------------------------------------
-
-    fn member_timer(&mut self, number: usize) -> Result<(), String> {
-        let member = &mut self.members[number];
-        if member.timer != Some(self.now) {
-            return Ok(());
-        }
-        member.timer = None;
-        let Some(control) = &mut member.control else { return Ok(()) };
-        control.handle_timeout(self.now, &mut member.random);
-        self.settle_member(number)
-    }
-
-    fn start_member(&mut self, number: usize) -> Result<(), String> {
-        if self.members[number].control.is_some() {
-            return Ok(());
-        }
-        self.trace(|_| format!("member {number}: starts"));
-        let initial_contact = self.dice.chance(0.5);
-        let member = &mut self.members[number];
-        member.start(&self.scenario, initial_contact, self.now);
-        member.undisturbed = self.now;
-        if let Some(control) = &mut member.control {
-            control.handle_timeout(self.now, &mut member.random);
-        }
-        self.settle_member(number)
-    }
-
-    /// Publishes a member's SAs, sends what it wants sent, and looks whether all is as it should be.
-    pub(crate) fn settle_member(&mut self, number: usize) -> Result<(), String> {
-        self.publish(number)?;
-        let member = &mut self.members[number];
-        let Some(control) = &mut member.control else { return Ok(()) };
-        let sent: Vec<_> = std::iter::from_fn(|| control.poll_transmit()).collect();
-        for transmit in sent {
-            self.send(Node::Member(number), Node::KeyServer, &transmit.bytes.into());
-        }
-        self.check_member(number)?;
-        self.compare(number);
-        let member = &mut self.members[number];
-        let Some(due) = member.control.as_ref().and_then(|control| control.poll_timeout()) else {
-            return Ok(());
-        };
-        member.spins = if due <= self.now { member.spins + 1 } else { 0 };
-        if member.spins > MOST_SPINS {
-            return Err(format!("member {number}'s timers turn in circles"));
-        }
-        let at = due.max(self.now);
-        if member.timer.is_none_or(|timer| timer > at || timer < self.now) {
-            member.timer = Some(at);
-            self.queue.push(at, Event::MemberTimer(number));
-        }
-        Ok(())
-    }
-
-    fn publish(&mut self, number: usize) -> Result<(), String> {
-        loop {
-            let member = &mut self.members[number];
-            let Some(control) = &mut member.control else { return Ok(()) };
-            let events: Vec<_> = std::iter::from_fn(|| control.poll_event()).collect();
-            if events.is_empty() {
-                return Ok(());
-            }
-            for event in &events {
-                self.trace(|_| format!("member {number}: {event:?}"));
-                match event {
-                    MemberEvent::Registered { .. } => self.report.count("registrations completed", 1),
-                    MemberEvent::RegistrationFailed { .. } => self.report.count("registrations failed", 1),
-                    MemberEvent::Rekeyed { .. } => self.report.count("rekeys carried out", 1),
-                    MemberEvent::SpiEnded(ended) if ended.end == End::Recovered => {
-                        self.report.count("SPIs recovered by asking", 1);
-                    }
-                    _ => {}
-                }
-            }
-            if !events.contains(&MemberEvent::SasChanged) {
-                continue;
-            }
-            let member = &mut self.members[number];
-            let Some(control) = &mut member.control else { return Ok(()) };
-            if member.refuses_next
-                && let Some(newest) = control.sas().iter().max_by_key(|sa| sa.installed)
-                && newest.installed == self.now
-            {
-                let spi = newest.spi();
-                member.refuses_next = false;
-                control.refuse_sa(self.now, spi, "there is no memory", &mut member.random);
-                continue;
-            }
-            let published = member.data_plane.publish(control.sas(), &mut self.ledger)?;
-            for spi in published.exhausted {
-                control.sender_ids_exhausted(self.now, spi, &mut member.random);
-            }
-            let removed = member.removed;
-            for spi in published.installed {
-                let made = self.ledger.life(spi).map(|life| life.made);
-                if let (Some(removed), Some(made)) = (removed, made)
-                    && made > removed
-                {
-                    return Err(format!("member {number} was removed and has got the newer SA {spi}"));
-                }
             }
         }
     }
