@@ -10,12 +10,11 @@ import json
 import os
 import signal
 import subprocess
-import time
 
 from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
 
-from member import BINARIES, EAL, Member, configuration, toml
+from member import BINARIES, EAL, Member, configuration, toml, wait_for
 
 GROUP = {"name": "finance", "id": 1234}
 PSK = "between the key server and its members"
@@ -65,17 +64,6 @@ def events(log, name=None):
             if isinstance(event, dict) and "event" in event and name in (None, event["event"]):
                 found.append(event)
     return found
-
-
-def wait_for(condition, what, seconds, *processes):
-    deadline = time.monotonic() + seconds
-    while not (result := condition()):
-        logs = "\n".join(f"--- {p.log.name}\n{p.log.read_text(errors='replace')[-4000:]}" for p in processes)
-        for each in processes:
-            assert each.process.poll() is None, f"{each.log.name}: it ended by itself\n{logs}"
-        assert time.monotonic() < deadline, f"{what}: not within {seconds} s\n{logs}"
-        time.sleep(0.02)
-    return result
 
 
 def ks_configuration(*, teks=(TEK,), kek=None, rekey=None, peers=None, group=None, server=None):
@@ -145,8 +133,6 @@ class RegisteringMember(Member):
         role = "client" if socket.exists() else "server"  # a client needs its server, so the first one is that
         table = {**GROUP, "key_servers": list(key_servers), "local_id": f"{name}.example.net", "psk_file": "gm.psk",
                  **(group or {}), "sas": sas}
-        if "id" in (group or {}):
-            table["id"] = group["id"]
         config = configuration([f"net_pcap0,{lan}", f"net_memif0,role={role},socket={socket},socket-abstract=no"], [table],
                                control={"listen": f"{ADDRESSES[name]}:18849"}, workers={"tx_wait_us": 100_000},
                                eal=[*EAL, f"--file-prefix=e2e-{name}-{os.getpid()}"])
@@ -186,15 +172,12 @@ class RegisteringMember(Member):
 
 def open_pipe(path, member):
     """Opens a pipe once the member reads it, and gives it the header of a capture file."""
-    deadline = time.monotonic() + 20
-    while True:
-        try:
-            pipe = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
-            break
-        except OSError:
-            assert member.process.poll() is None, f"the member ended by itself:\n{member.log.read_text()}"
-            assert time.monotonic() < deadline, "the member does not read its LAN"
-            time.sleep(0.02)
+
+    def opened():
+        with contextlib.suppress(OSError):
+            return os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+
+    pipe = wait_for(opened, "the member reads its LAN", 20, member)
     os.set_blocking(pipe, True)
     os.write(pipe, b"\xd4\xc3\xb2\xa1\x02\x00\x04\x00" + bytes(8) + (65535).to_bytes(4, "little") + (1).to_bytes(4, "little"))
     return pipe

@@ -97,13 +97,7 @@ class Member:
         self.wait_until(lambda: (self.work / "gm.sock").exists() and self.ctl("status"), "the control socket")
 
     def wait_until(self, condition, what, seconds=20):
-        deadline = time.monotonic() + seconds
-        while True:
-            assert self.process.poll() is None, f"the member ended by itself:\n{self.log.read_text()}"
-            if result := condition():
-                return result
-            assert time.monotonic() < deadline, f"{what}: not within {seconds} s\n{self.log.read_text()}"
-            time.sleep(0.02)
+        return wait_for(condition, what, seconds, self)
 
     def end(self, with_signal=signal.SIGTERM):
         """Asks it to end and returns what it left."""
@@ -117,6 +111,21 @@ class Member:
         if counters:
             assert_nothing_unaccounted(counters)
         return Ended(status, self.log.read_text(errors="replace"), counters, self.work)
+
+
+def wait_for(condition, what, seconds, *processes):
+    """What the condition gives once it holds; the processes, which have a log each, must live until then."""
+    deadline = time.monotonic() + seconds
+    while not (result := condition()):
+        for each in processes:
+            assert each.process.poll() is None, f"it ended by itself\n{logs(processes)}"
+        assert time.monotonic() < deadline, f"{what}: not within {seconds} s\n{logs(processes)}"
+        time.sleep(0.02)
+    return result
+
+
+def logs(processes):
+    return "\n".join(f"--- {each.log}\n{each.log.read_text(errors='replace')[-8000:]}" for each in processes)
 
 
 def assert_nothing_unaccounted(counters):

@@ -4,7 +4,8 @@ import contextlib
 
 import pytest
 
-from keyserver import (KS, PACKET, TEK, KeyServer, RacingKeyServer, RegisteringMember, ks_configuration, wait_for)
+from keyserver import (KS, PACKET, TEK, KeyServer, RacingKeyServer, RegisteringMember, ks_configuration)
+from member import wait_for
 
 
 @contextlib.contextmanager
@@ -118,7 +119,6 @@ def test_sync_06_a_rekey_adds_what_is_new_and_refreshes_what_is_there(tmp_path):
             member.wait_until_it_has(lambda spis: first in spis and len(spis) == 2)
         assert a.spis() == b.spis()
         carried(a, b)
-        # What a rekey replaces goes on being received until DTD, and then leaves.
         for member in (a, b):
             assert member.events("rekeyed")
 
@@ -153,7 +153,7 @@ def test_a_key_server_that_comes_back_with_its_store_is_found_again_and_nothing_
 
 @pytest.mark.parametrize(("options", "server_says", "member_says"), [
     ({"psk": "another key"}, "pre-shared keys differ", "no answer"),
-    ({"group": {"id": 99}}, "", "refuses"),
+    ({"group": {"id": 99}}, "there is no such group", "refuses"),
     ({"group": {"phase1": ["aes128-sha256-modp2048"]}}, "no proposal chosen", "no answer"),
 ], ids=["wrong key", "wrong group", "no common proposal"])
 def test_who_may_not_register_is_refused_and_both_logs_say_why(tmp_path, options, server_says, member_says):
