@@ -3,6 +3,7 @@
 
 use crossbeam::epoch::{self, Atomic};
 use getvpn_dataplane::{
+    Plausibility,
     counters::{SharedTally, Tally},
     publish, punt,
     replay::{Replay, SenderWindows, Window},
@@ -100,7 +101,13 @@ fn punting() {
     let here = IpAddr::V4(Ipv4Addr::LOCALHOST);
     report("unknown SPI in a flood", PACKETS as usize, || {
         for n in 0..PACKETS {
-            black_box(senders[0].unknown_spi(scramble(n), 0, u64::from(n), || (here, here)));
+            black_box(senders[0].unknown_spi(
+                scramble(n),
+                Plausibility::Unverifiable,
+                0,
+                u64::from(n),
+                || (here, here),
+            ));
         }
     });
     drop(receiver);

@@ -6,6 +6,7 @@ use dpdk::{BURST, Burst, Mbuf, Mempool};
 
 use crate::counters::Tally;
 use crate::packet::Headers;
+use crate::parking::Lot;
 use crate::policy::Subject;
 use crate::punt::PuntSender;
 use crate::snapshot::Snapshot;
@@ -27,6 +28,8 @@ pub struct Context<'a> {
     pub bin: &'a mut Burst,
     /// Where unknown SPIs are reported.
     pub punts: &'a mut PuntSender,
+    /// Where packets with an unknown SPI wait.
+    pub lot: &'a mut Lot<Arrived>,
     /// Buffers of ordinary frames.
     pub pool: &'a Mempool,
     /// Buffers that hold the largest packet in one segment.
@@ -35,7 +38,7 @@ pub struct Context<'a> {
 
 /// An IP packet on its way through a pipeline, in one segment.
 #[derive(Debug)]
-pub(crate) struct Arrived {
+pub struct Arrived {
     pub(crate) mbuf: Mbuf,
     pub(crate) headers: Headers,
     /// Received frames that it stands for.
@@ -71,6 +74,11 @@ impl Lane {
         self.mbufs.push(mbuf);
         self.headers.push(headers);
         self.frames.push(frames);
+    }
+
+    /// The same for a packet that was held; there must be room.
+    pub(crate) fn admit(&mut self, Arrived { mbuf, headers, frames }: Arrived) {
+        self.push(mbuf, headers, frames);
     }
 
     #[inline]

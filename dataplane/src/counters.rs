@@ -71,11 +71,13 @@ tally! {
     decrypted, Counter, "frames received from the WAN that were opened and sent to the LAN";
     encrypted, Counter, "frames received from the LAN that were sealed and sent to the WAN";
     bypassed, Counter, "frames that crossed unchanged";
-    parked, Gauge, "frames held now: fragments that wait for the rest of their datagram";
+    parked, Gauge, "frames held now: fragments that wait for the rest of their datagram, and packets that wait for an SA with their SPI";
+    released, Counter, "frames that waited for their SA and went on when it came";
     fragments, Counter, "frames sent beyond the first for a packet that had to be fragmented";
     icmp, Counter, "ICMP errors that this member originated";
     punts, Counter, "unknown SPIs told to the control thread";
     punts_suppressed, Counter, "packets with an unknown SPI that was told already, or for which there was no room";
+    implausible, Counter, "packets with an unknown SPI that no key server has given out";
     punts_lost, Counter, "unknown SPIs not told because the control thread was behind";
 }
 

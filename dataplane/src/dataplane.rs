@@ -11,6 +11,7 @@ use dpdk::{Eal, JoinHandle, Mempool, Port, cycles, cycles_hz};
 use thiserror::Error;
 
 use crate::counters::{SharedTally, Tally};
+use crate::parking::{Lot, ParkingLimits, ParkingUse, UseGauge};
 use crate::policy::PolicyState;
 use crate::ports::{self, PortsError};
 use crate::publish::{self, Publisher};
@@ -42,12 +43,14 @@ pub struct DataplaneConfig {
     pub buffers: u32,
     /// How long a full transmit queue is tried again, in microseconds.
     pub tx_wait_us: u32,
+    /// How much may wait for SAs, for each worker.
+    pub parking: ParkingLimits,
     /// How long to wait at the start for the ports' links to come up.
     pub link_wait: Duration,
 }
 
-/// Messages about unknown SPIs that may wait for the control thread.
-const PUNT_RING: usize = 4096;
+/// Messages about unknown SPIs of each worker that may wait for the control thread.
+const PUNT_RING: usize = 1024;
 /// How often a worker tells of the same unknown SPI, at the most.
 const PUNTS_PER_SECOND: u64 = 10;
 
@@ -101,6 +104,8 @@ pub struct Dataplane {
     /// Indexed by worker, then link.
     shared: Vec<Vec<Arc<SharedTally>>>,
     punts: PuntReceiver,
+    /// Indexed by worker.
+    parking: Vec<UseGauge>,
     ports: Vec<Arc<Port>>,
     pool: Arc<Mempool>,
 }
@@ -136,19 +141,25 @@ impl Dataplane {
             current,
             shared: Vec::new(),
             punts,
+            parking: Vec::new(),
             ports,
             pool: Arc::clone(&pool),
         };
+        // However many wait, half of the large buffers are for those that arrive.
+        let max_large = large.count() / 2 / u32::try_from(count).unwrap_or(u32::MAX);
         let parts = lcores.into_iter().zip(stations).zip(subscribers).zip(punt_senders).enumerate();
         for (number, (((lcore, stations), snapshots), punts)) in parts {
             let counts: Vec<LinkCounts> = config.links.iter().map(|_| LinkCounts::default()).collect();
             dataplane.shared.push(counts.iter().map(|c| Arc::clone(&c.shared)).collect());
+            let lot = Lot::new(&config.parking, max_large, cycles_hz());
+            dataplane.parking.push(lot.gauge());
             let worker = Worker {
                 number,
                 stations,
                 counts,
                 snapshots,
                 punts,
+                lot,
                 pool: Arc::clone(&pool),
                 large: Arc::clone(&large),
                 signals: Arc::clone(&signals),
@@ -212,6 +223,12 @@ impl Dataplane {
     /// Unknown SPIs, as workers report them.
     pub fn punts(&mut self) -> &mut PuntReceiver {
         &mut self.punts
+    }
+
+    /// How much waits for SAs, in all workers together.
+    #[must_use]
+    pub fn parking(&self) -> ParkingUse {
+        self.parking.iter().map(UseGauge::read).sum()
     }
 
     /// The ports, LAN and WAN of the first link first.
@@ -302,6 +319,7 @@ mod tests {
             current,
             shared: Vec::new(),
             punts: punt::channel(1, 1, 1).1,
+            parking: Vec::new(),
             ports: Vec::new(),
             pool: Mempool::new("panic", 63, 0, 2048, None).unwrap(),
         };

@@ -4,12 +4,14 @@
 use std::ptr;
 
 use arrayvec::ArrayVec;
-use dpdk::{BURST, Burst, Mbuf};
+use dpdk::{BURST, Burst, HEADROOM, Mbuf};
 
-use crate::context::{Context, Lane};
+use crate::context::{Arrived, Context, Lane};
 use crate::egress::{Egress, Outgoing};
 use crate::fragment::Fragmenter;
 use crate::packet::{Fragment, Headers, Parsed, esp, parse, protocol};
+use crate::parking::{Bay, Load};
+use crate::plausibility::Plausibility;
 use crate::policy::{Action, Enforce, WithoutSa};
 use crate::punt::Punted;
 use crate::reassembly::Fragments;
@@ -30,6 +32,10 @@ pub struct Inbound {
     fragmenter: Fragmenter,
 }
 
+/// How many bursts of packets whose SA has come go on before one that was received: so what waited gets
+/// fewer however much arrives, and all else waits for little.
+const RELEASED: usize = 2;
+
 /// A packet is on its way under an SA, or has a reason why not.
 type Fate<'s> = Result<&'s Sa, DropReason>;
 
@@ -42,6 +48,10 @@ impl Inbound {
 
     /// Takes a burst from the WAN to its verdicts.
     pub fn process(&mut self, burst: &mut Burst, cx: &mut Context<'_>, lan: &mut Egress) {
+        let behind = cx.lot.is_due();
+        if behind {
+            self.resume(cx, lan);
+        }
         let mut secured = Lane::new();
         let mut clear = Lane::new();
         for mbuf in burst.drain(..) {
@@ -50,19 +60,49 @@ impl Inbound {
         if !clear.is_empty() {
             admit_clear(&mut clear, cx, lan);
         }
+        if behind {
+            hold_back(&mut secured, cx);
+        }
         if !secured.is_empty() {
             self.open(&mut secured, cx, lan);
         }
     }
 
-    /// Fragments that have waited too long are dropped.
+    /// Fragments and parked packets that have waited too long are dropped.
     pub fn expire(&mut self, cx: &mut Context<'_>) {
         self.fragments.expire(cx);
+        if !cx.lot.is_empty() {
+            let (link, now) = (cx.link, cx.now);
+            clear_out(cx, DropReason::ParkingTimeout, |cx, lane| {
+                cx.lot.expire(link, now, BURST, |arrived| lane.admit(arrived));
+            });
+        }
     }
 
     /// Drops everything that is held, for a stop.
     pub fn drain(&mut self, cx: &mut Context<'_>) {
         self.fragments.drain(cx);
+        let link = cx.link;
+        clear_out(cx, DropReason::Shutdown, |cx, lane| {
+            cx.lot.drain(link, BURST, |arrived| lane.admit(arrived));
+        });
+    }
+
+    /// Packets whose SA has come go the way of all others, before any that came after them.
+    #[cold]
+    #[inline(never)]
+    fn resume(&mut self, cx: &mut Context<'_>, lan: &mut Egress) {
+        for _ in 0..RELEASED {
+            let mut lane = Lane::new();
+            cx.lot.release(cx.link, BURST, |arrived| lane.admit(arrived));
+            if lane.is_empty() {
+                return;
+            }
+            let frames = lane.frames.iter().copied().map(u64::from).sum::<u64>();
+            cx.tally.parked -= frames;
+            cx.tally.released += frames;
+            self.open(&mut lane, cx, lan);
+        }
     }
 
     #[inline]
@@ -137,16 +177,81 @@ impl Inbound {
                 }
                 continue;
             }
-            let spi = esp::header(esp_of(&mbuf, headers)).map_or(0, |(spi, _)| spi);
+            let bay = bay_of(&mbuf, headers, cx.link);
+            let plausibility = cx.snapshot.spi_test.of(bay.spi);
             let addresses = || (headers.source(mbuf.data()), headers.destination(mbuf.data()));
-            match cx.punts.unknown_spi(spi, cx.link, cx.now, addresses) {
+            let punted = cx.punts.unknown_spi(bay.spi, plausibility, cx.link, cx.now, addresses);
+            match punted {
                 Punted::Sent => cx.tally.punts += 1,
-                Punted::Suppressed => cx.tally.punts_suppressed += 1,
+                Punted::Told | Punted::Suppressed => cx.tally.punts_suppressed += 1,
                 Punted::Lost => cx.tally.punts_lost += 1,
             }
-            cx.drop_frames(mbuf, DropReason::UnknownSpi, frames);
+            let may_wait = match plausibility {
+                Plausibility::Plausible => true,
+                // Only behind others, or when its SA is being asked for.
+                Plausibility::Unverifiable => {
+                    matches!(punted, Punted::Sent | Punted::Told) || cx.lot.holds(bay)
+                }
+                Plausibility::Implausible => {
+                    cx.tally.implausible += u64::from(frames);
+                    false
+                }
+            };
+            if !may_wait || !cx.lot.is_open() {
+                cx.drop_frames(mbuf, DropReason::UnknownSpi, frames);
+            } else if let Err(mbuf) = park(bay, mbuf, headers, frames, cx) {
+                cx.drop_frames(mbuf, DropReason::ParkingFull, frames);
+            }
         }
     }
+}
+
+/// Lets a packet wait.
+fn park(bay: Bay, mbuf: Mbuf, headers: &Headers, frames: u16, cx: &mut Context<'_>) -> Result<(), Mbuf> {
+    let load = Load {
+        octets: u32::try_from(mbuf.pkt_len()).unwrap_or(u32::MAX),
+        is_large: mbuf.buf_len() > usize::from(cx.pool.data_room()) + usize::from(HEADROOM),
+    };
+    let arrived = Arrived { mbuf, headers: *headers, frames };
+    cx.lot.park(bay, arrived, load, cx.now).map_err(|arrived| arrived.mbuf)?;
+    cx.tally.parked += u64::from(frames);
+    Ok(())
+}
+
+/// While packets that have waited are on their way out, others of the same SPI wait behind them, as long as
+/// there is room.
+#[cold]
+#[inline(never)]
+fn hold_back(lane: &mut Lane, cx: &mut Context<'_>) {
+    let mut others = Lane::new();
+    for (mbuf, headers, frames) in lane.drain() {
+        let bay = bay_of(&mbuf, headers, cx.link);
+        let parked = if cx.lot.holds(bay) { park(bay, mbuf, headers, frames, cx) } else { Err(mbuf) };
+        if let Err(mbuf) = parked {
+            others.push(mbuf, *headers, frames);
+        }
+    }
+    *lane = others;
+}
+
+/// Drops what `take` takes out of the lot, a burst at a time, until that is nothing.
+fn clear_out(cx: &mut Context<'_>, reason: DropReason, take: impl Fn(&mut Context<'_>, &mut Lane)) {
+    loop {
+        let mut lane = Lane::new();
+        take(cx, &mut lane);
+        if lane.is_empty() {
+            return;
+        }
+        for (mbuf, _, frames) in lane.drain() {
+            cx.tally.parked -= u64::from(frames);
+            cx.drop_frames(mbuf, reason, frames);
+        }
+    }
+}
+
+/// Where a packet that came over `link` waits.
+fn bay_of(mbuf: &Mbuf, headers: &Headers, link: u16) -> Bay {
+    Bay { link, spi: esp::header(esp_of(mbuf, headers)).map_or(0, |(spi, _)| spi) }
 }
 
 /// Cleartext passes unless policy says that it must have been encrypted.

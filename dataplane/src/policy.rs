@@ -9,6 +9,7 @@ use dpdk::BURST;
 use dpdk::acl::{Acl4, Acl6, AclError, Key4, Key6, Rule4, Rule6};
 
 use crate::packet::{Flow, Fragment, Headers};
+use crate::plausibility::SpiTest;
 use crate::sa::Sa;
 use crate::selector::Selector;
 
@@ -90,6 +91,8 @@ pub struct PolicyState {
     pub groups: Vec<Group>,
     /// The SAs, oldest first.
     pub sas: Vec<Installed>,
+    /// Tells unknown SPIs that may become SAs from others.
+    pub spi_test: SpiTest,
 }
 
 /// A packet to classify: its headers, and the frame that they were parsed from.

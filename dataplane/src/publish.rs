@@ -35,11 +35,17 @@ impl<T> Subscriber<T> {
     /// so a whole burst is treated by one and the same value.
     #[inline]
     pub fn current(&mut self) -> &T {
+        self.versioned().0
+    }
+
+    /// The same, with a number that grows whenever the value is another one.
+    #[inline]
+    pub fn versioned(&mut self) -> (&T, u64) {
         // Relaxed: a hint only. What the parcel holds is ordered by its lock.
         if self.slot.version.load(Ordering::Relaxed) != self.seen {
             self.adopt();
         }
-        &self.current
+        (&self.current, self.seen)
     }
 
     /// Swaps the value for the one in the slot, leaving the old one there for the publisher to free.

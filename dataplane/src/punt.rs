@@ -1,20 +1,28 @@
-//! Tells the control thread about unknown SPIs: small messages over a bounded ring. A worker reports an
-//! SPI at most once an interval and never waits; a flood of forged SPIs fills the worker's own small
-//! table and then nothing more gets through until its entries have aged.
+//! Tells the control thread about unknown SPIs: small messages over a bounded ring from each worker. A
+//! worker reports an SPI at most once an interval and never waits. What nobody can have given out, and what
+//! cannot be told from that, gets through at a trickle only, so that a flood of forged SPIs crowds out
+//! neither a real one nor the control thread.
 
-use crossbeam::{queue::ArrayQueue, utils::CachePadded};
+#[cfg(all(test, not(loom)))]
+mod tests;
+
+use crossbeam::utils::CachePadded;
 use std::{
     collections::hash_map::RandomState,
     hash::{BuildHasher, Hasher},
     net::IpAddr,
-    sync::Arc,
 };
+
+use crate::plausibility::Plausibility;
+use crate::ring::{Consumer, Producer, ring};
 
 /// One message: packets came with an SPI that no SA has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Punt {
     /// The SPI.
     pub spi: u32,
+    /// What the worker could say of it.
+    pub plausibility: Plausibility,
     /// The source address of the last of these packets.
     pub source: IpAddr,
     /// The destination address of the last of these packets.
@@ -26,40 +34,54 @@ pub struct Punt {
     /// When the last of these packets came, in cycles of the time-stamp counter.
     pub at: u64,
     /// How many packets with this SPI came to this worker since its last message about it, this one
-    /// included.
+    /// included, as far as it could keep count.
     pub count: u32,
 }
 
-/// What became of a report, for the worker's counters.
+/// What became of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Punted {
     /// Sent to the control thread.
     Sent,
-    /// Reported within the interval already, or too many different SPIs at once.
+    /// The control thread was told within the interval.
+    Told,
+    /// There are too many different SPIs at once for this one to be told.
     Suppressed,
     /// The ring is full: the control thread is behind.
     Lost,
 }
 
-/// Makes a sender for each of `workers` workers and the receiver. `capacity` messages (at least 1)
-/// find room in the ring; `interval` is in cycles of the time-stamp counter. A worker sends at most 1,024
-/// messages an interval.
+/// Makes a sender for each of `workers` workers and the receiver. Each sender has room for `capacity`
+/// messages (at least 1, rounded up to a power of two); `interval` is in cycles of the time-stamp counter.
+/// A worker sends at most 1,024 messages an interval, of them [`UNVERIFIABLE`] of SPIs that cannot be told
+/// from others and [`IMPLAUSIBLE`] of SPIs that nobody has given out.
 #[must_use]
 pub fn channel(workers: u16, capacity: usize, interval: u64) -> (Vec<PuntSender>, PuntReceiver) {
-    let ring = Arc::new(ArrayQueue::new(capacity.max(1)));
-    let senders = (0..workers).map(|worker| PuntSender::new(Arc::clone(&ring), worker, interval)).collect();
-    (senders, PuntReceiver { ring })
+    let (producers, rings) = (0..workers).map(|_| ring(capacity)).unzip::<_, _, Vec<_>, _>();
+    let senders =
+        producers.into_iter().zip(0..).map(|(ring, worker)| PuntSender::new(ring, worker, interval));
+    (senders.collect(), PuntReceiver { rings })
 }
+
+/// Messages that a worker sends in an interval about SPIs that cannot be told from others. The second half
+/// of them is for SPIs of which a second packet comes: in a flood of random ones that is a real one.
+pub const UNVERIFIABLE: u16 = 100;
+
+/// Messages that a worker sends in an interval about SPIs that nobody has given out: nothing must depend on
+/// the test of SPIs. Again half of them for SPIs that come again.
+pub const IMPLAUSIBLE: u16 = 8;
 
 /// The worker's end.
 #[derive(Debug)]
 pub struct PuntSender {
-    ring: Arc<ArrayQueue<Punt>>,
+    ring: Producer<WORDS>,
     worker: u16,
     interval: u64,
     /// Random and odd, so that nobody can choose SPIs that crowd out another.
     multiplier: u64,
     recent: Box<[CachePadded<[Recent; WAYS]>; SETS]>,
+    unverifiable: Trickle,
+    implausible: Trickle,
 }
 
 /// Recently reported SPIs are kept in this many sets ...
@@ -85,10 +107,12 @@ impl Recent {
 }
 
 impl PuntSender {
-    fn new(ring: Arc<ArrayQueue<Punt>>, worker: u16, interval: u64) -> Self {
+    fn new(ring: Producer<WORDS>, worker: u16, interval: u64) -> Self {
         let multiplier = RandomState::new().build_hasher().finish() | 1;
         let recent = Box::new([CachePadded::new([Recent::default(); WAYS]); SETS]);
-        Self { ring, worker, interval, multiplier, recent }
+        let unverifiable = Trickle::new(UNVERIFIABLE, interval);
+        let implausible = Trickle::new(IMPLAUSIBLE, interval);
+        Self { ring, worker, interval, multiplier, recent, unverifiable, implausible }
     }
 
     /// Reports a packet with an unknown SPI that came at `now` (cycles). `addresses` gives source and
@@ -96,6 +120,7 @@ impl PuntSender {
     pub fn unknown_spi(
         &mut self,
         spi: u32,
+        plausibility: Plausibility,
         link: u16,
         now: u64,
         addresses: impl FnOnce() -> (IpAddr, IpAddr),
@@ -107,19 +132,27 @@ impl PuntSender {
         }
         entry.hits = entry.hits.saturating_add(1);
         if entry.age(now) < self.interval {
+            return Punted::Told;
+        }
+        let again = entry.hits > 1 || entry.sent.is_some();
+        let trickle = match plausibility {
+            Plausibility::Plausible => None,
+            Plausibility::Unverifiable => Some(&mut self.unverifiable),
+            Plausibility::Implausible => Some(&mut self.implausible),
+        };
+        if trickle.as_ref().is_some_and(|trickle| !trickle.has(again, now)) {
             return Punted::Suppressed;
         }
         let (source, destination) = addresses();
         let worker = self.worker;
-        let punt = Punt { spi, source, destination, link, worker, at: now, count: entry.hits };
+        let punt = Punt { spi, plausibility, source, destination, link, worker, at: now, count: entry.hits };
         // When the ring is full the entry keeps its count and time, so that the next packet tries again.
-        match self.ring.push(punt) {
-            Ok(()) => {
-                (entry.hits, entry.sent) = (0, Some(now));
-                Punted::Sent
-            }
-            Err(_) => Punted::Lost,
+        if !self.ring.push(&punt.to_words()) {
+            return Punted::Lost;
         }
+        trickle.into_iter().for_each(|trickle| trickle.take(now));
+        (entry.hits, entry.sent) = (0, Some(now));
+        Punted::Sent
     }
 }
 
@@ -138,126 +171,105 @@ fn choose(set: &mut [Recent; WAYS], spi: u32, now: u64, interval: u64) -> Option
     set.iter_mut().max_by_key(|entry| entry.age(now)).filter(|oldest| oldest.age(now) >= interval)
 }
 
+/// So many messages an interval, with as many in store.
+#[derive(Debug)]
+struct Trickle {
+    /// Cycles a message.
+    gap: u64,
+    /// Cycles' worth of messages in store at the most.
+    depth: u64,
+    /// When the store is full again.
+    full_at: u64,
+}
+
+impl Trickle {
+    fn new(messages: u16, interval: u64) -> Self {
+        let gap = (interval / u64::from(messages)).max(1);
+        Trickle { gap, depth: gap * u64::from(messages), full_at: 0 }
+    }
+
+    /// Whether a message may be sent: while less than half is left, only for an SPI that comes again.
+    fn has(&self, again: bool, now: u64) -> bool {
+        let wanted = if again { self.gap } else { self.depth / 2 + self.gap };
+        self.full_at.saturating_sub(now) + wanted <= self.depth
+    }
+
+    fn take(&mut self, now: u64) {
+        self.full_at = self.full_at.max(now) + self.gap;
+    }
+}
+
 /// The control thread's end.
 #[derive(Debug)]
 pub struct PuntReceiver {
-    ring: Arc<ArrayQueue<Punt>>,
+    rings: Vec<Consumer<WORDS>>,
 }
 
 impl PuntReceiver {
-    /// Takes the messages that are there now; at most one ring full, so that a flood cannot hold the
-    /// control thread here.
-    pub fn drain(&self) -> impl Iterator<Item = Punt> {
-        (0..self.ring.len()).map_while(|_| self.ring.pop())
+    /// Takes the messages that are there now; at most one ring full of each worker, so that a flood cannot
+    /// hold the control thread here.
+    pub fn drain(&mut self) -> impl Iterator<Item = Punt> {
+        self.rings.iter_mut().flat_map(Consumer::drain).map(|words| Punt::from_words(&words))
     }
 }
 
-#[cfg(all(test, not(loom)))]
-mod tests {
-    use super::{Punt, PuntReceiver, PuntSender, Punted, channel};
-    use proptest::prelude::*;
-    use std::{
-        collections::HashMap,
-        net::{IpAddr, Ipv4Addr, Ipv6Addr},
+/// Words of a message on the ring: SPI and count, time, the small fields, two addresses.
+const WORDS: usize = 7;
+
+impl Punt {
+    fn to_words(self) -> [u64; WORDS] {
+        let likeness = match self.plausibility {
+            Plausibility::Plausible => 0,
+            Plausibility::Unverifiable => 1,
+            Plausibility::Implausible => 2,
+        };
+        let ([s0, s1], source_is_v4) = address_words(self.source);
+        let ([d0, d1], destination_is_v4) = address_words(self.destination);
+        let [l0, l1] = self.link.to_be_bytes();
+        let [w0, w1] = self.worker.to_be_bytes();
+        let small = [l0, l1, w0, w1, likeness, source_is_v4.into(), destination_is_v4.into(), 0];
+        let counts = u64::from(self.spi) << 32 | u64::from(self.count);
+        [counts, self.at, u64::from_be_bytes(small), s0, s1, d0, d1]
+    }
+
+    fn from_words(&[counts, at, small, s0, s1, d0, d1]: &[u64; WORDS]) -> Self {
+        let [l0, l1, w0, w1, likeness, source_is_v4, destination_is_v4, _] = small.to_be_bytes();
+        let [spi, count] = halves(counts);
+        Punt {
+            spi,
+            plausibility: match likeness {
+                0 => Plausibility::Plausible,
+                1 => Plausibility::Unverifiable,
+                _ => Plausibility::Implausible,
+            },
+            source: address([s0, s1], source_is_v4 != 0),
+            destination: address([d0, d1], destination_is_v4 != 0),
+            link: u16::from_be_bytes([l0, l1]),
+            worker: u16::from_be_bytes([w0, w1]),
+            at,
+            count,
+        }
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "that is how it is cut in two")]
+fn halves(word: u64) -> [u32; 2] {
+    [(word >> 32) as u32, word as u32]
+}
+
+/// An address as two words, and whether it is of IPv4.
+#[expect(clippy::cast_possible_truncation, reason = "that is how it is cut in two")]
+fn address_words(address: IpAddr) -> ([u64; 2], bool) {
+    let bits = match address {
+        IpAddr::V4(v4) => v4.to_bits().into(),
+        IpAddr::V6(v6) => v6.to_bits(),
     };
+    ([(bits >> 64) as u64, bits as u64], address.is_ipv4())
+}
 
-    const INTERVAL: u64 = 1000;
-    const HERE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
-    const THERE: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
-
-    fn one_worker(capacity: usize) -> (PuntSender, PuntReceiver) {
-        let (mut senders, receiver) = channel(1, capacity, INTERVAL);
-        (senders.remove(0), receiver)
-    }
-
-    fn report(sender: &mut PuntSender, spi: u32, now: u64) -> Punted {
-        sender.unknown_spi(spi, 3, now, || (HERE, THERE))
-    }
-
-    #[test]
-    fn a_message_says_who_where_and_when() {
-        let (mut sender, receiver) = one_worker(4);
-        assert_eq!(report(&mut sender, 0xabcd, 7), Punted::Sent);
-        let message =
-            Punt { spi: 0xabcd, source: HERE, destination: THERE, link: 3, worker: 0, at: 7, count: 1 };
-        assert_eq!(receiver.drain().collect::<Vec<_>>(), [message]);
-        assert_eq!(receiver.drain().count(), 0);
-    }
-
-    #[test]
-    fn within_the_interval_an_spi_is_only_counted() {
-        let (mut sender, receiver) = one_worker(4);
-        for now in 0..INTERVAL {
-            let expected = if now == 0 { Punted::Sent } else { Punted::Suppressed };
-            assert_eq!(report(&mut sender, 256, now), expected);
-        }
-        assert_eq!(report(&mut sender, 256, INTERVAL), Punted::Sent);
-        assert_eq!(receiver.drain().map(|punt| punt.count).collect::<Vec<_>>(), [1, 1000]);
-    }
-
-    #[test]
-    fn workers_report_independently() {
-        let (mut senders, receiver) = channel(2, 4, INTERVAL);
-        for sender in &mut senders {
-            assert_eq!(report(sender, 256, 5), Punted::Sent);
-        }
-        assert_eq!(receiver.drain().map(|punt| punt.worker).collect::<Vec<_>>(), [0, 1]);
-    }
-
-    #[test]
-    fn when_the_ring_was_full_the_next_packet_tries_again_and_none_goes_uncounted() {
-        let (mut sender, receiver) = one_worker(1);
-        assert_eq!(report(&mut sender, 256, 0), Punted::Sent);
-        assert_eq!(report(&mut sender, 257, 0), Punted::Lost);
-        assert_eq!(report(&mut sender, 257, 1), Punted::Lost);
-        assert_eq!(receiver.drain().count(), 1);
-        assert_eq!(report(&mut sender, 257, 2), Punted::Sent);
-        assert_eq!(receiver.drain().map(|punt| punt.count).collect::<Vec<_>>(), [3]);
-    }
-
-    #[test]
-    fn a_flood_of_different_spis_sends_no_more_than_the_table_holds() {
-        let (mut sender, receiver) = one_worker(100_000);
-        for spi in 0..100_000 {
-            report(&mut sender, spi, u64::from(spi / 200));
-        }
-        let sent = receiver.drain().count();
-        assert_eq!(sent, 1024);
-    }
-
-    #[test]
-    fn the_same_spi_is_not_sent_again_for_all_the_others_in_between() {
-        let (mut sender, receiver) = one_worker(100_000);
-        assert_eq!(report(&mut sender, 1_000_000, 0), Punted::Sent);
-        for spi in 0..100_000 {
-            report(&mut sender, spi, 1);
-        }
-        assert_eq!(report(&mut sender, 1_000_000, INTERVAL - 1), Punted::Suppressed);
-        assert_eq!(receiver.drain().filter(|punt| punt.spi == 1_000_000).count(), 1);
-    }
-
-    proptest! {
-        #[test]
-        fn no_spi_is_sent_twice_within_the_interval_and_counts_never_exceed_what_came(
-            packets in prop::collection::vec((0_u32..3000, 0_u64..40), 1..2000),
-        ) {
-            let (mut sender, receiver) = one_worker(64);
-            let (mut now, mut last_sent, mut came) = (0, HashMap::new(), HashMap::<u32, u32>::new());
-            for (spi, later) in packets {
-                now += later;
-                *came.entry(spi).or_default() += 1;
-                let outcome = report(&mut sender, spi, now);
-                let messages: Vec<Punt> = receiver.drain().collect();
-                prop_assert_eq!(messages.len(), usize::from(outcome == Punted::Sent));
-                for punt in messages {
-                    if let Some(last) = last_sent.insert(spi, now) {
-                        prop_assert!(now - last >= INTERVAL);
-                    }
-                    let came = came.get_mut(&spi).unwrap();
-                    prop_assert!(punt.count >= 1 && punt.count <= *came);
-                    *came -= punt.count;
-                }
-            }
-        }
+fn address([high, low]: [u64; 2], is_v4: bool) -> IpAddr {
+    match is_v4 {
+        true => IpAddr::V4(halves(low)[1].into()),
+        false => IpAddr::V6((u128::from(high) << 64 | u128::from(low)).into()),
     }
 }

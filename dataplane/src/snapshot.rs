@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use dpdk::acl::AclError;
 
+use crate::plausibility::SpiTest;
 use crate::policy::{Policy, PolicyState};
 use crate::sa::Sa;
 use crate::spi_table::SpiTable;
@@ -14,6 +15,7 @@ use crate::spi_table::SpiTable;
 pub struct Snapshot {
     pub(crate) sas: SpiTable<TableEntry>,
     pub(crate) policy: Policy,
+    pub(crate) spi_test: SpiTest,
 }
 
 /// An SA under its SPI.
@@ -24,6 +26,12 @@ pub(crate) struct TableEntry {
 }
 
 impl Snapshot {
+    /// Whether there is an SA with this SPI, of whatever use it is.
+    #[must_use]
+    pub fn knows(&self, spi: u32) -> bool {
+        self.sas.get(spi).is_some()
+    }
+
     /// Builds a snapshot; parts of `previous` that have not changed are kept.
     ///
     /// # Errors
@@ -36,6 +44,7 @@ impl Snapshot {
         Ok(Snapshot {
             sas: SpiTable::build(entries),
             policy: Policy::build(state, previous.map(|p| &p.policy))?,
+            spi_test: state.spi_test.clone(),
         })
     }
 }

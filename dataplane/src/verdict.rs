@@ -71,6 +71,10 @@ drop_reasons! {
         "find the sender by capture on the WAN port";
     UnknownSpi, "unknown_spi", "no SA with this SPI",
         "see `getvpnctl unknown-spi`: the member is out of step, or someone sends forged ESP";
+    ParkingTimeout, "parking_timeout", "waited for the SA with its SPI, which did not come in time",
+        "see `getvpnctl sync`: the key server does not answer, or does not know the SPI";
+    ParkingFull, "parking_full", "its SPI may become an SA, but no more packets may wait for it",
+        "raise the limits of [parking], or find out with `getvpnctl sync` why SAs come late";
     SaDirection, "sa_direction", "the SA with this SPI is for outbound traffic only",
         "check `direction` of the SA on both members";
     ReplayStale, "replay_stale", "sequence number older than the replay window",

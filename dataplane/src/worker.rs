@@ -9,11 +9,12 @@ use std::time::Duration;
 use crossbeam::utils::CachePadded;
 use dpdk::{Burst, Mempool, RxQueue, cycles, cycles_hz};
 
-use crate::context::Context;
+use crate::context::{Arrived, Context};
 use crate::counters::{SharedTally, Tally};
 use crate::egress::{Egress, Outgoing};
 use crate::inbound::Inbound;
 use crate::outbound::{Exits, Mail, Outbound};
+use crate::parking::Lot;
 use crate::publish::Subscriber;
 use crate::punt::PuntSender;
 use crate::snapshot::Snapshot;
@@ -55,6 +56,7 @@ pub(crate) struct Worker {
     pub(crate) counts: Vec<LinkCounts>,
     pub(crate) snapshots: Subscriber<Snapshot>,
     pub(crate) punts: PuntSender,
+    pub(crate) lot: Lot<Arrived>,
     pub(crate) pool: Arc<Mempool>,
     pub(crate) large: Arc<Mempool>,
     pub(crate) signals: Arc<Signals>,
@@ -103,7 +105,7 @@ impl Worker {
                 next_expiry = now + expiry_interval;
                 self.each_station(now, &mut bin, |station, cx| station.way.expire(cx));
             }
-            rest.after(received);
+            rest.after(received > 0 || self.lot.is_due());
         }
         self.finish(&mut burst, &mut bin);
     }
@@ -113,7 +115,7 @@ impl Worker {
         let mut total = 0;
         self.each_station(now, bin, |station, cx| {
             let received = station.rx.burst(burst);
-            if received == 0 && !station.way.has_mail() {
+            if received == 0 && !station.way.has_mail() && !cx.lot.is_due() {
                 return false;
             }
             total += received;
@@ -136,7 +138,7 @@ impl Worker {
         let deadline = cycles() + cycles_hz();
         for _ in 0..LAST_TURNS {
             let now = cycles();
-            if now >= deadline || self.turn(now, burst, bin) == 0 {
+            if now >= deadline || self.turn(now, burst, bin) == 0 && !self.lot.is_due() {
                 break;
             }
         }
@@ -147,7 +149,7 @@ impl Worker {
     }
 
     /// Does something at every station, under one snapshot for all, and shows what was counted where
-    /// `act` says that it did something.
+    /// `act` says that it did something. What waits for an SA is looked at when the snapshot is a new one.
     #[inline]
     fn each_station(
         &mut self,
@@ -155,7 +157,8 @@ impl Worker {
         bin: &mut Burst,
         mut act: impl FnMut(&mut Station, &mut Context<'_>) -> bool,
     ) {
-        let snapshot = self.snapshots.current();
+        let (snapshot, version) = self.snapshots.versioned();
+        self.lot.follow(version, |spi| snapshot.knows(spi));
         for station in &mut self.stations {
             let counts = &mut self.counts[usize::from(station.link)];
             let mut cx = Context {
@@ -166,6 +169,7 @@ impl Worker {
                 tally: &mut counts.tally,
                 bin,
                 punts: &mut self.punts,
+                lot: &mut self.lot,
                 pool: &self.pool,
                 large: &self.large,
             };
@@ -235,8 +239,8 @@ impl Rest {
     }
 
     #[inline]
-    fn after(&mut self, received: usize) {
-        if received > 0 {
+    fn after(&mut self, busy: bool) {
+        if busy {
             self.empty_turns = 0;
         } else if self.idle == Idle::Sleep {
             self.empty_turns = self.empty_turns.saturating_add(1);

@@ -7,7 +7,9 @@ mod common;
 
 use common::*;
 use getvpn_dataplane::transform::Transform;
-use getvpn_dataplane::{DropReason, LocalAction, LocalRule, Mode, PolicyState, ReplayPolicy, Selector};
+use getvpn_dataplane::{
+    DropReason, LocalAction, LocalRule, Mode, PolicyState, ReplayPolicy, Selector, SpiTest,
+};
 
 /// Bursts on each way.
 const BURSTS: usize = 64;
@@ -87,6 +89,33 @@ fn what_is_refused_is_dropped_without_allocating() {
     for reason in [DropReason::UnknownSpi, DropReason::Authentication, DropReason::Cleartext] {
         assert_eq!(a.drops(reason), (BURSTS * dpdk::BURST / 4) as u64);
     }
+}
+
+#[test]
+fn packets_wait_and_go_on_without_allocating() {
+    const SAS: u32 = 8;
+    let all: Vec<_> = (0..SAS).map(|n| params(0x1001 + n, Transform::Aes128Gcm, Mode::Tunnel)).collect();
+    let asking = |sas: &[_]| PolicyState { spi_test: SpiTest::new([], true), ..state(sas) };
+    let sealed: Vec<_> = all
+        .iter()
+        .flat_map(|sa| member(&state(std::slice::from_ref(sa))).lan_in(&vec![udp4(b"x"); 40]).wan)
+        .collect();
+    let mut b = member(&asking(&[]));
+    for round in 0..SAS as usize {
+        b.wan_in(&sealed);
+        b.publish(&asking(&all[round..]));
+        for _ in 0..BURSTS {
+            b.wan_in(&[]);
+        }
+        b.publish(&asking(&[]));
+        b.now += dpdk::cycles_hz() * 2;
+        b.expire();
+        assert_eq!(b.tally.parked, 0);
+    }
+    for reason in [DropReason::ParkingFull, DropReason::ParkingTimeout] {
+        assert!(b.drops(reason) > 0, "{reason:?}");
+    }
+    assert!(b.tally.released > 0 && b.tally.decrypted == b.tally.released, "{:?}", b.tally);
 }
 
 #[test]

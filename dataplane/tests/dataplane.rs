@@ -14,7 +14,8 @@ use dpdk::{Burst, Mbuf, Mempool};
 use getvpn_dataplane::counters::Tally;
 use getvpn_dataplane::transform::Transform;
 use getvpn_dataplane::{
-    Dataplane, DataplaneConfig, DataplaneError, DropReason, Idle, LinkConfig, Mode, PolicyState, Sa,
+    Dataplane, DataplaneConfig, DataplaneError, DropReason, Idle, LinkConfig, Mode, ParkingLimits,
+    PolicyState, Sa,
 };
 
 static CORES: Mutex<()> = Mutex::new(());
@@ -36,6 +37,7 @@ fn config(lan: &RingPort, wan: &RingPort) -> DataplaneConfig {
         idle: Idle::Sleep,
         buffers: 4096,
         tx_wait_us: 0,
+        parking: ParkingLimits::default(),
         link_wait: Duration::ZERO,
     }
 }

@@ -9,8 +9,9 @@ use dpdk::{Burst, Mempool, Port, PortConfig, Reassembler, TxQueue, cycles, cycle
 use getvpn_dataplane::counters::{SharedTally, Tally};
 use getvpn_dataplane::inbound::Inbound;
 use getvpn_dataplane::outbound::{Exits, Mail, Outbound};
+use getvpn_dataplane::parking::Lot;
 use getvpn_dataplane::punt::{self, PuntReceiver, PuntSender};
-use getvpn_dataplane::{Context, Egress, Fragmenter, Fragments, Snapshot};
+use getvpn_dataplane::{Arrived, Context, Egress, Fragmenter, Fragments, ParkingLimits, Snapshot};
 
 use crate::workload::Side;
 
@@ -27,6 +28,7 @@ pub struct Member {
     mail: Mail,
     bin: Burst,
     punt_sender: PuntSender,
+    lot: Lot<Arrived>,
     shared: SharedTally,
 }
 
@@ -83,6 +85,7 @@ impl Member {
             mail: Arc::new(ArrayQueue::new(64)),
             bin: Burst::new(),
             punt_sender: senders.pop().context("a punt sender")?,
+            lot: Lot::new(&ParkingLimits::default(), 16, cycles_hz()),
             shared: SharedTally::new(),
             pool: Arc::clone(&buffers.frames),
             large: Arc::clone(&buffers.large),
@@ -106,6 +109,7 @@ impl Member {
             tally: &mut self.tally,
             bin: &mut self.bin,
             punts: &mut self.punt_sender,
+            lot: &mut self.lot,
             pool: &self.pool,
             large: &self.large,
         };

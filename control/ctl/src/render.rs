@@ -101,6 +101,7 @@ pub fn counters(counters: &Counters) -> String {
         ("encrypted", total.encrypted, None),
         ("bypassed", total.bypassed, None),
         ("parked now", total.parked, None),
+        ("released", total.released, None),
         ("dropped", total.drops.values().sum(), None),
         ("extra fragments", total.fragments, None),
         ("ICMP errors sent", total.icmp, None),

@@ -8,7 +8,7 @@ pub use key_server::{
     AcknowledgedRekey, GroupDetail, GroupList, LastAsked, MemberChanged, MemberDetail, MemberList, Rekeyed,
     Reloaded, SidRun,
 };
-pub use sync::{AskedSpi, GroupSync, Kek, LastRegistration, Recovery, Resync, Suppressed, Sync};
+pub use sync::{AskedSpi, GroupSync, Kek, LastRegistration, Parking, Recovery, Resync, Suppressed, Sync};
 
 use crate::Spi;
 use serde::{Deserialize, Serialize};
@@ -112,8 +112,11 @@ pub struct Totals {
     pub encrypted: u64,
     /// Received frames that crossed unchanged.
     pub bypassed: u64,
-    /// Frames held at this moment.
+    /// Frames held at this moment: fragments that wait for others, packets that wait for an SA.
     pub parked: u64,
+    /// Frames that waited for their SA and went on when it came.
+    #[serde(default)]
+    pub released: u64,
     /// Frames sent beyond the first of a packet that had to be fragmented.
     #[serde(default)]
     pub fragments: u64,
@@ -126,6 +129,9 @@ pub struct Totals {
     /// Packets with an unknown SPI that was told already, or for which there was no room.
     #[serde(default)]
     pub punts_suppressed: u64,
+    /// Packets with an unknown SPI that no key server has given out.
+    #[serde(default)]
+    pub implausible: u64,
     /// Unknown SPIs not told because the control thread was behind.
     #[serde(default)]
     pub punts_lost: u64,

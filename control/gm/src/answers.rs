@@ -4,12 +4,12 @@
 use crate::sad::{Entry, Sad};
 use crate::unknown::{self, UnknownSpis};
 use getvpn_ctl::reply::{
-    Counters, PerWorker, PortCounters, Reason, ReplayDetail, SaDetail, SaList, SaSummary, SelectorDetail,
-    SenderDetail, Totals, Traffic, UnknownSpi, UnknownSpis as UnknownSpisReply,
+    Counters, Parking, PerWorker, PortCounters, Reason, ReplayDetail, SaDetail, SaList, SaSummary,
+    SelectorDetail, SenderDetail, Totals, Traffic, UnknownSpi, UnknownSpis as UnknownSpisReply,
 };
 use getvpn_ctl::{Fault, FaultCode, Spi};
 use getvpn_dataplane::counters::{SaTotals, Tally};
-use getvpn_dataplane::{ANY_PORT, LinkConfig, LinkTally, Ports, ReplayPolicy};
+use getvpn_dataplane::{ANY_PORT, LinkConfig, LinkTally, ParkingLimits, ParkingUse, Ports, ReplayPolicy};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -47,12 +47,29 @@ fn totals(tally: &Tally) -> Totals {
         encrypted: tally.encrypted,
         bypassed: tally.bypassed,
         parked: tally.parked,
+        released: tally.released,
         fragments: tally.fragments,
         icmp: tally.icmp,
         punts: tally.punts,
         punts_suppressed: tally.punts_suppressed,
+        implausible: tally.implausible,
         punts_lost: tally.punts_lost,
         drops: tally.iter_drops().map(|(reason, n)| (reason.name().to_owned(), n)).collect(),
+    }
+}
+
+/// What waits for SAs in `workers` workers, beside the limits of each, for the reply to `sync`.
+#[must_use]
+pub fn parking(used: ParkingUse, limits: &ParkingLimits, workers: usize) -> Parking {
+    let workers = workers as u64;
+    Parking {
+        packets: used.packets,
+        octets: used.octets,
+        most_packets: used.most_packets,
+        most_octets: used.most_octets,
+        max_packets: u64::from(limits.packets) * workers,
+        max_octets: limits.octets * workers,
+        max_age_ms: u64::try_from(limits.age.as_millis()).unwrap_or(u64::MAX),
     }
 }
 

@@ -10,10 +10,10 @@ use crate::reserve::{Pending, Reservations, StateError};
 use crate::udp::{GdoiPort, Sockets};
 use crate::{eal, manual};
 use dpdk::{Eal, EalError};
-use getvpn_ctl::reply::{Counters, Resync, SaDeleted};
+use getvpn_ctl::reply::{Counters, Resync, SaDeleted, Sync};
 use getvpn_ctl::server::{BindError, Call, ControlSocket, Limits};
 use getvpn_ctl::{Fault, FaultCode, Spi, render};
-use getvpn_dataplane::{Dataplane, DataplaneConfig, DataplaneError, PortsError, SaError};
+use getvpn_dataplane::{Dataplane, DataplaneConfig, DataplaneError, ParkingLimits, PortsError, SaError};
 use getvpn_gdoi::crypto::SystemRandom;
 use getvpn_gdoi::member::Transmit;
 use std::fs;
@@ -148,6 +148,7 @@ pub fn run(mut config: Config, machine: &Machine, options: &Options) -> Result<(
         idle: config.workers.idle,
         buffers: config.workers.buffers,
         tx_wait_us: config.workers.tx_wait_us,
+        parking: config.parking,
         link_wait: LINK_WAIT,
     };
     let policy = member.sad_mut().policy_state();
@@ -161,7 +162,8 @@ pub fn run(mut config: Config, machine: &Machine, options: &Options) -> Result<(
     })?;
     info!(event = "started", workers, links = config.links.len(), sas = policy.sas.len(), "member started");
 
-    let mut control = Control { member, key_servers, plane, reservations, writing: None };
+    let mut control =
+        Control { member, key_servers, plane, parking: config.parking, reservations, writing: None };
     let port = port.map(|port| (port, config.control.multicast_interface));
     let ended = control.serve(&socket, port, &stop, options.until_idle);
     let counters = control.end();
@@ -190,6 +192,7 @@ struct Control {
     member: Member,
     key_servers: KeyServers,
     plane: Dataplane,
+    parking: ParkingLimits,
     reservations: Option<Reservations>,
     writing: Option<JoinHandle<(Pending, Result<(), StateError>)>>,
 }
@@ -395,7 +398,10 @@ impl Control {
                 let lost = tallies().iter().map(|each| each.tally.punts_lost).sum();
                 call.answer(Ok(self.member.unknown_spis(&self.key_servers, lost, now)));
             }
-            Command::Sync {} => call.answer(Ok(self.key_servers.sync(now))),
+            Command::Sync {} => {
+                let parking = answers::parking(self.plane.parking(), &self.parking, self.plane.workers());
+                call.answer(Ok(Sync { parking, ..self.key_servers.sync(now) }));
+            }
             Command::Resync { ref group } => {
                 let group = group.clone();
                 let answer = self.key_servers.resync(now, &group);

@@ -102,7 +102,7 @@ fn file_prefix(config: &Config) -> String {
 mod tests {
     use super::*;
     use crate::config::{Control, Workers};
-    use getvpn_dataplane::Idle;
+    use getvpn_dataplane::{Idle, ParkingLimits};
 
     fn machine(cpus: &[u32]) -> Machine {
         Machine { cpus: cpus.to_vec() }
@@ -112,6 +112,7 @@ mod tests {
         Config {
             eal_args: eal.iter().map(|&argument| argument.to_owned()).collect(),
             workers: Workers { cores: vec![1], idle: Idle::Spin, buffers: 1024, tx_wait_us: 0 },
+            parking: ParkingLimits::OFF,
             links: Vec::new(),
             control: Control {
                 socket: "/run/getvpn/site a.sock".into(),

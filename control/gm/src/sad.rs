@@ -3,7 +3,9 @@
 //! thread; time is passed in; publishes nothing itself.
 
 use crate::reserve::Fingerprint;
-use getvpn_dataplane::{Enforce, Group, Installed, LocalRule, PolicyState, Prefix, Sa, Selector, WithoutSa};
+use getvpn_dataplane::{
+    Enforce, Group, Installed, LocalRule, PolicyState, Prefix, Sa, Selector, SpiTest, WithoutSa,
+};
 use getvpn_gdoi::member::sad::SaState;
 use hashbrown::HashSet;
 use std::fmt;
@@ -108,6 +110,8 @@ pub struct Sad {
     entries: Vec<Entry>,
     /// The SPIs of `entries`, to answer for a flood of unknown ones.
     spis: HashSet<u32>,
+    /// Tells unknown SPIs that may become SAs from others.
+    spi_test: SpiTest,
 }
 
 impl Sad {
@@ -119,7 +123,13 @@ impl Sad {
             group,
             unknown: false,
         });
-        Self { local, groups: groups.collect(), entries: Vec::new(), spis: HashSet::new() }
+        let (entries, spis, spi_test) = (Vec::new(), HashSet::new(), SpiTest::default());
+        Self { local, groups: groups.collect(), entries, spis, spi_test }
+    }
+
+    /// What tells unknown SPIs that may become SAs from others.
+    pub fn set_spi_test(&mut self, test: SpiTest) {
+        self.spi_test = test;
     }
 
     /// A group's key server has not said yet what it protects.
@@ -235,7 +245,7 @@ impl Sad {
         });
         let mut groups: Vec<Group> = self.groups.iter().map(|known| known.group.clone()).collect();
         groups.extend(self.until_policy_is_known());
-        PolicyState { local: self.local.clone(), groups, sas: sas.collect() }
+        PolicyState { local: self.local.clone(), groups, sas: sas.collect(), spi_test: self.spi_test.clone() }
     }
 
     /// While a group that fails closed does not know what it protects, that may be anything: behind all

@@ -110,6 +110,7 @@ impl UnknownSpis {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use getvpn_dataplane::Plausibility;
     use proptest::prelude::*;
     use std::net::Ipv4Addr;
     use std::time::Duration;
@@ -117,7 +118,8 @@ mod tests {
     fn punt(spi: u32, source: u32, count: u32) -> Punt {
         let source = IpAddr::V4(Ipv4Addr::from_bits(source));
         let destination = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        Punt { spi, source, destination, link: 0, worker: 0, at: 0, count }
+        let plausibility = Plausibility::Unverifiable;
+        Punt { spi, plausibility, source, destination, link: 0, worker: 0, at: 0, count }
     }
 
     #[test]

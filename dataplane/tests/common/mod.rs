@@ -12,11 +12,12 @@ use etherparse::{IpNumber, PacketBuilder};
 use getvpn_dataplane::counters::Tally;
 use getvpn_dataplane::inbound::Inbound;
 use getvpn_dataplane::outbound::{Exits, Mail, Outbound};
+use getvpn_dataplane::parking::Lot;
 use getvpn_dataplane::punt::{self, PuntReceiver, PuntSender};
 use getvpn_dataplane::transform::{Cipher, SealJob, Transform, seal_burst};
 use getvpn_dataplane::{
-    Context, Direction, DropReason, Egress, Enforce, Fragmenter, Fragments, Group, Mode, PolicyState, Prefix,
-    ReplayPolicy, Sa, SaParams, Selector, Snapshot, WithoutSa,
+    Arrived, Context, Direction, DropReason, Egress, Enforce, Fragmenter, Fragments, Group, Mode,
+    ParkingLimits, PolicyState, Prefix, ReplayPolicy, Sa, SaParams, Selector, Snapshot, WithoutSa,
 };
 use zeroize::Zeroizing;
 
@@ -45,6 +46,9 @@ pub struct Member {
     mail: Mail,
     bin: Burst,
     punt_sender: PuntSender,
+    lot: Lot<Arrived>,
+    /// How often decisions were published.
+    version: u64,
 }
 
 struct Side {
@@ -90,6 +94,10 @@ fn octets(mbuf: &Mbuf) -> Vec<u8> {
 
 impl Member {
     pub fn new(state: &PolicyState, mtu: u16) -> Member {
+        Self::with_parking(state, mtu, ParkingLimits { packets: 256, ..ParkingLimits::default() })
+    }
+
+    pub fn with_parking(state: &PolicyState, mtu: u16, limits: ParkingLimits) -> Member {
         eal();
         let pool = Mempool::new("frames", 1023, 0, 2048, None).unwrap();
         let large = Mempool::new("large", 31, 0, Mempool::MAX_DATA_ROOM, None).unwrap();
@@ -109,6 +117,8 @@ impl Member {
             mail: Arc::new(ArrayQueue::new(64)),
             bin: Burst::new(),
             punt_sender: senders.remove(0),
+            lot: Lot::new(&limits, 4, cycles_hz()),
+            version: 0,
             pool,
             large,
         }
@@ -117,6 +127,7 @@ impl Member {
     /// Puts other decisions in force.
     pub fn publish(&mut self, state: &PolicyState) {
         self.snapshot = Snapshot::build(state, Some(&self.snapshot)).unwrap();
+        self.version += 1;
     }
 
     pub fn lan_in(&mut self, frames: &[Vec<u8>]) -> Out {
@@ -129,7 +140,10 @@ impl Member {
 
     fn run(&mut self, frames: &[Vec<u8>], from_lan: bool) -> Out {
         let mut out = Out::default();
-        for chunk in frames.chunks(dpdk::BURST) {
+        // A turn without a frame does something too: what waits may go on.
+        let nothing = [&frames[..0]];
+        let chunks = frames.chunks(dpdk::BURST).chain(nothing.into_iter().filter(|_| frames.is_empty()));
+        for chunk in chunks {
             let mut burst: Burst = chunk.iter().map(|f| self.mbuf(f)).collect();
             (self.watch)(&mut || self.process(&mut burst, from_lan));
             assert_eq!(self.tally.received(), self.tally.accounted(), "{:?}", self.tally);
@@ -143,6 +157,7 @@ impl Member {
     /// What a worker does with a burst.
     fn process(&mut self, burst: &mut Burst, from_lan: bool) {
         self.tally.rx += burst.len() as u64;
+        self.lot.follow(self.version, |spi| self.snapshot.knows(spi));
         let mut cx = Context {
             worker: 0,
             link: 0,
@@ -151,6 +166,7 @@ impl Member {
             tally: &mut self.tally,
             bin: &mut self.bin,
             punts: &mut self.punt_sender,
+            lot: &mut self.lot,
             pool: &self.pool,
             large: &self.large,
         };
@@ -165,8 +181,23 @@ impl Member {
         dpdk::free_burst(&mut self.bin);
     }
 
-    /// Lets held fragments grow old.
+    /// Lets what is held grow old.
     pub fn expire(&mut self) {
+        self.each_pipeline(|inbound, outbound, cx| {
+            inbound.expire(cx);
+            outbound.expire(cx);
+        });
+    }
+
+    /// Ends what is held, as for a stop.
+    pub fn drain(&mut self) {
+        self.each_pipeline(|inbound, outbound, cx| {
+            inbound.drain(cx);
+            outbound.drain(cx);
+        });
+    }
+
+    fn each_pipeline(&mut self, act: impl FnOnce(&mut Inbound, &mut Outbound, &mut Context<'_>)) {
         let mut cx = Context {
             worker: 0,
             link: 0,
@@ -175,11 +206,12 @@ impl Member {
             tally: &mut self.tally,
             bin: &mut self.bin,
             punts: &mut self.punt_sender,
+            lot: &mut self.lot,
             pool: &self.pool,
             large: &self.large,
         };
-        self.inbound.expire(&mut cx);
-        self.outbound.expire(&mut cx);
+        act(&mut self.inbound, &mut self.outbound, &mut cx);
+        dpdk::free_burst(&mut self.bin);
         assert_eq!(self.tally.received(), self.tally.accounted());
     }
 
@@ -241,7 +273,7 @@ pub fn group() -> Group {
 
 pub fn state(sas: &[SaParams]) -> PolicyState {
     let sas = sas.iter().map(|p| Sa::new(p, 1).unwrap().into()).collect();
-    PolicyState { local: vec![], groups: vec![group()], sas }
+    PolicyState { groups: vec![group()], sas, ..Default::default() }
 }
 
 pub const MAC_A: [u8; 6] = [2, 0, 0, 0, 0, 0xa];

@@ -1,7 +1,7 @@
 //! `sync` and `resync` as tables and sentences.
 
 use super::{L, R, cell, coloured, duration, number, or_dash, plural, section, table};
-use crate::reply::{AskedSpi, GroupSync, LastRegistration, Resync, Suppressed, Sync};
+use crate::reply::{AskedSpi, GroupSync, LastRegistration, Parking, Resync, Suppressed, Sync};
 use comfy_table::{Cell, Color};
 
 /// The reply to `sync`.
@@ -15,7 +15,20 @@ pub fn sync(reply: &Sync) -> String {
         facts(&mut out, group);
         asked(&mut out, group);
     }
+    parking(&mut out, &reply.parking);
     out
+}
+
+fn parking(out: &mut String, parking: &Parking) {
+    let mut waiting = table(&[("packets that wait for SAs", L), ("packets", R), ("octets", R)]);
+    for (name, packets, octets) in [
+        ("now", parking.packets, parking.octets),
+        ("at most so far", parking.most_packets, parking.most_octets),
+        ("limit", parking.max_packets, parking.max_octets),
+    ] {
+        waiting.add_row(vec![cell(name, L), cell(&number(packets), R), cell(&number(octets), R)]);
+    }
+    section(out, &waiting);
 }
 
 /// The reply to `resync`.

@@ -3,8 +3,8 @@
 use super::*;
 use crate::Spi;
 use crate::reply::{
-    AskedSpi, GroupStatus, GroupSync, Kek, LastRegistration, LinkStatus, PerWorker, Reason, Recovery,
-    ReplayDetail, SaSummary, SenderDetail, Suppressed, Sync, UnknownSpi,
+    AskedSpi, GroupStatus, GroupSync, Kek, LastRegistration, LinkStatus, Parking, PerWorker, Reason,
+    Recovery, ReplayDetail, SaSummary, SenderDetail, Suppressed, Sync, UnknownSpi,
 };
 use std::collections::BTreeMap;
 
@@ -268,7 +268,8 @@ fn sync_says_what_is_asked_for_and_how_it_went() {
         },
         counters: BTreeMap::from([("registrations".into(), 3), ("bad_pushes".into(), 0)]),
     };
-    let text = sync(&Sync { groups: vec![group] });
+    let parking = Parking { packets: 3, most_octets: 4_500, max_packets: 2_048, ..Parking::default() };
+    let text = sync(&Sync { groups: vec![group], parking });
     for part in [
         "group          finance, id 1234\n",
         "key server     192.0.2.1:848, phase 1 established\n",
@@ -279,6 +280,9 @@ fn sync_says_what_is_asked_for_and_how_it_went() {
         "1,000,000 were asked for already",
         "counted        3 registrations\n",
         "0x12345678  packets            2       4.2 ms  asking\n",
+        "now                              3       0\n",
+        "at most so far                   0   4,500\n",
+        "limit                        2,048       0\n",
     ] {
         assert!(text.contains(part), "{part:?} in\n{text}");
     }

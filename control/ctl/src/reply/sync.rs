@@ -9,6 +9,28 @@ use std::collections::BTreeMap;
 pub struct Sync {
     /// In the order of the configuration.
     pub groups: Vec<GroupSync>,
+    /// What waits for SAs that are being asked for.
+    #[serde(default)]
+    pub parking: Parking,
+}
+
+/// Packets with an unknown SPI that wait for its SA, in all workers together.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parking {
+    /// How many wait now.
+    pub packets: u64,
+    /// Their octets.
+    pub octets: u64,
+    /// The most that have waited, of each worker when it was most.
+    pub most_packets: u64,
+    /// The most octets that have waited, likewise.
+    pub most_octets: u64,
+    /// How many may wait; 0: none.
+    pub max_packets: u64,
+    /// How many octets may wait.
+    pub max_octets: u64,
+    /// How long they may wait.
+    pub max_age_ms: u64,
 }
 
 /// One group's synchronisation with its key server.

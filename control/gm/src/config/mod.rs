@@ -3,6 +3,7 @@
 
 mod group;
 mod machine;
+mod parking;
 mod registration;
 mod replay;
 mod sa;
@@ -16,7 +17,9 @@ pub use registration::{KeyServer, Limits, Recovery, Registration};
 
 use getvpn_config::{Document, Section, Unique, Value, files, protocol};
 use getvpn_ctl::DEFAULT_GM_SOCKET;
-use getvpn_dataplane::{Enforce, Idle, LinkConfig, LocalAction, LocalRule, SaParams, WithoutSa};
+use getvpn_dataplane::{
+    Enforce, Idle, LinkConfig, LocalAction, LocalRule, ParkingLimits, SaParams, WithoutSa,
+};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -28,6 +31,8 @@ pub struct Config {
     pub eal_args: Vec<String>,
     /// The workers.
     pub workers: Workers,
+    /// What may wait for SAs, for each worker.
+    pub parking: ParkingLimits,
     /// At least one.
     pub links: Vec<LinkConfig>,
     /// The control thread's files.
@@ -99,7 +104,7 @@ impl std::fmt::Debug for ManualSa {
     }
 }
 
-const KEYS: [&str; 6] = ["eal", "workers", "link", "control", "policy", "group"];
+const KEYS: [&str; 7] = ["eal", "workers", "link", "parking", "control", "policy", "group"];
 
 /// EAL options that say which cores to use, which this daemon derives from `[workers] cores`.
 const CORE_OPTIONS: [&str; 6] = ["--lcores", "--main-lcore", "-l", "-c", "-s", "-S"];
@@ -134,6 +139,7 @@ impl Config {
         let groups = group::read_all(&root, base, workers.cores.len(), control.listen, &mut warnings)?;
         Ok(Config {
             eal_args: eal_args(&root)?,
+            parking: parking::read(&root, &workers)?,
             workers,
             links: links(&root)?,
             control,

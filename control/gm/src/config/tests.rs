@@ -45,6 +45,7 @@ fn what_is_not_said_has_its_default() {
     assert_eq!(config.eal_args, [""; 0]);
     let workers = Workers { cores: vec![1], idle: Idle::Spin, buffers: 16_384, tx_wait_us: 100 };
     assert_eq!(config.workers, workers);
+    assert_eq!(config.parking, ParkingLimits { packets: 1024, octets: 2 << 20, age: Duration::from_secs(1) });
     assert_eq!(config.links[0].mtu, 1500);
     let control = Control {
         socket: "/run/getvpn/gm.sock".into(),
@@ -64,6 +65,16 @@ fn what_is_not_said_has_its_default() {
     assert_eq!((params.replay, params.sid, params.sid_bits), (ReplayPolicy::None, 0, 16));
     assert_eq!(params.selectors, [Selector::between(prefix("10.0.0.0", 8), prefix("10.0.0.0", 8))]);
     assert_eq!(**params.key, *(0..20).collect::<Vec<u8>>());
+}
+
+#[test]
+fn what_may_wait_is_said_for_each_worker_and_leaves_buffers_to_what_arrives() {
+    let parking = |text: &str| parse(&[BASE, text].concat()).unwrap().parking;
+    let limits = parking("[parking]\npackets = 100\noctets = 20_000\nage_ms = 250\n");
+    assert_eq!(limits, ParkingLimits { packets: 100, octets: 20_000, age: Duration::from_millis(250) });
+    assert_eq!(parking("[parking]\npackets = 0\n"), ParkingLimits { packets: 0, ..ParkingLimits::default() });
+    let few = BASE.replace("cores = [1]", "cores = [1, 2]\nbuffers = 2_000");
+    assert_eq!(parse(&few).unwrap().parking.packets, 250);
 }
 
 /// The example of the design, with keys in place of their descriptions and files that exist.

@@ -14,7 +14,7 @@ pub use replies::Standing;
 
 use crate::config::{GroupConfig, Registration};
 use crate::sad::{Entry, Sad};
-use getvpn_dataplane::{Prefix, Selector};
+use getvpn_dataplane::{Prefix, Selector, SpiTest};
 use getvpn_gdoi::crypto::Random;
 use getvpn_gdoi::group::EspSpi;
 use getvpn_gdoi::member::budget::SharedBudget;
@@ -103,6 +103,8 @@ impl KeyServers {
                 kek_changed: false,
             });
         }
+        // By their key servers any SPI may become an SA.
+        sad.set_spi_test(SpiTest::new([], !all.is_empty()));
         let budget = SharedBudget::new(SharedBudget::DEFAULT, now);
         Self { groups: all, listen, budget, random, senders_at: now }
     }

@@ -21,10 +21,10 @@ pub struct Standing {
 }
 
 impl KeyServers {
-    /// The reply to `sync`.
+    /// The reply to `sync`, without what the data plane has to say.
     #[must_use]
     pub fn sync(&self, now: Instant) -> Sync {
-        Sync { groups: self.groups.iter().map(|group| group.sync(now)).collect() }
+        Sync { groups: self.groups.iter().map(|group| group.sync(now)).collect(), ..Sync::default() }
     }
 
     /// How a group stands, if it has key servers.

@@ -28,7 +28,7 @@ const TABLE: &[Row] = &[
     ("src =", "source =", "13:16", "group.sa.selectors.source", "did you mean `src`?"),
     ("", "[eal]\nargz = []\n", "15:1", "eal.argz", "did you mean `args`?"),
     ("", "[control]\nsokcet = \"x\"\n", "15:1", "control.sokcet", "did you mean `socket`?"),
-    ("", "[server]\nlisten = []\n", "14:2", "server", "known here: eal, workers, link"),
+    ("", "[server]\nlisten = []\n", "14:2", "server", "known here: eal, workers, link, parking"),
     ("", "[[policy]]\naktion = \"drop\"\n", "15:1", "policy.aktion", "did you mean `action`?"),
     ("name = \"finance\"", "name = \"finance\"\nwithout-sa = \"drop\"", "9:1", "group.without-sa", "did you mean `without_sa`?"),
 
@@ -70,6 +70,13 @@ const TABLE: &[Row] = &[
     ("cores = [1]", "cores = [1]\nidle = \"slep\"", "3:8", "workers.idle", "expected \"spin\" or \"sleep\", found \"slep\"; did you mean \"sleep\"?"),
     ("cores = [1]", "cores = [1]\nbuffers = 10", "3:11", "workers.buffers", "from 1024 to 16777216, found 10"),
     ("cores = [1]", "cores = [1]\ntx_wait_us = 2_000_000", "3:14", "workers.tx_wait_us", "found 2_000_000"),
+
+    // Parking.
+    ("", "[parking]\npackts = 1\n", "15:1", "parking.packts", "did you mean `packets`?"),
+    ("", "[parking]\npackets = -1\n", "15:11", "parking.packets", "expected a number of packets from 0 to 65536, found -1"),
+    ("", "[parking]\npackets = 8193\n", "15:11", "parking.packets", "8193 packets in all workers together, which is more than half of the 16384 buffers"),
+    ("", "[parking]\noctets = \"2 MiB\"\n", "15:10", "parking.octets", "expected a number of octets, found a string"),
+    ("", "[parking]\nage_ms = 100_000\n", "15:10", "parking.age_ms", "expected a time in milliseconds from 0 to 60000, found 100_000"),
 
     // EAL, links and control.
     ("", "[eal]\nargs = [\"--no-huge\",\n \"--lcores=0-3\"]\n", "16:2", "eal.args", "--lcores is derived from [workers] cores"),
