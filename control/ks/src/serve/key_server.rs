@@ -66,9 +66,22 @@ impl KeyServer {
         datagram: &[u8],
         random: &mut dyn Random,
     ) -> Result<(), StoreError> {
+        self.receive(now, local, from, datagram, random);
+        self.settle(now, random)
+    }
+
+    /// Takes a datagram as [`KeyServer::handle_datagram`] does, but leaves what follows from it to the next
+    /// [`KeyServer::settle`], so that one commit serves several.
+    pub fn receive(
+        &mut self,
+        now: Now,
+        local: SocketAddr,
+        from: SocketAddr,
+        datagram: &[u8],
+        random: &mut dyn Random,
+    ) {
         let unix = now.unix.as_secs();
         self.server.handle_datagram(now.instant, unix, local, from, datagram, random);
-        self.settle(now, random)
     }
 
     /// Does what is due by now.
@@ -153,7 +166,9 @@ impl KeyServer {
             }
             while !self.held.is_empty() {
                 // A batch that failed half noticed may be made again: changes are absolute.
-                self.store.commit(&self.held[0].changes)?;
+                if !self.held[0].changes.is_empty() {
+                    self.store.commit(&self.held[0].changes)?;
+                }
                 for action in self.held.remove(0).actions {
                     self.act(now, action, random);
                 }
