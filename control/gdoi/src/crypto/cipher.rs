@@ -1,6 +1,7 @@
 //! AES in CBC mode, as ISAKMP messages are encrypted (RFC 2409 appendix B, RFC 3602). Whole blocks, in
 //! place; padding and the chain of IVs are the caller's.
 
+use super::Secret;
 use aes::cipher::array::Array;
 use aes::cipher::{BlockModeDecrypt, BlockModeEncrypt, InnerIvInit, KeyInit};
 use aes::{Aes128, Aes192, Aes256};
@@ -21,12 +22,14 @@ pub enum CipherError {
     NotWholeBlocks(usize),
 }
 
-/// An AES key, ready to encrypt and decrypt. Wiped when dropped.
+/// An AES key. Wiped when dropped. Only the key is kept, since its round keys take thirty times as much
+/// memory, and a key server has thousands of phase 1s that are seldom used: they are made for each message,
+/// which takes a fraction of a microsecond.
 #[derive(Clone)]
-pub struct AesCbc(Key);
+pub struct AesCbc(Secret);
 
-#[derive(Clone)]
-enum Key {
+/// A key with its round keys.
+enum Schedule {
     Aes128(Aes128),
     Aes192(Aes192),
     Aes256(Aes256),
@@ -38,12 +41,10 @@ impl AesCbc {
     /// # Errors
     /// Any other length.
     pub fn new(key: &[u8]) -> Result<Self, CipherError> {
-        let wrong_length = |_| CipherError::KeyLength(key.len());
-        Ok(Self(match key.len() {
-            16 => Key::Aes128(Aes128::new_from_slice(key).map_err(wrong_length)?),
-            24 => Key::Aes192(Aes192::new_from_slice(key).map_err(wrong_length)?),
-            _ => Key::Aes256(Aes256::new_from_slice(key).map_err(wrong_length)?),
-        }))
+        match key.len() {
+            16 | 24 | 32 => Ok(Self(Secret::from(key))),
+            other => Err(CipherError::KeyLength(other)),
+        }
     }
 
     /// Encrypts `text` in place. The next IV of a chain is its last block.
@@ -53,10 +54,10 @@ impl AesCbc {
     pub fn encrypt(&self, iv: &[u8; AES_BLOCK_LEN], text: &mut [u8]) -> Result<(), CipherError> {
         let blocks = Array::cast_slice_from_core_mut(whole_blocks(text)?);
         let iv = iv.into();
-        match &self.0 {
-            Key::Aes128(aes) => cbc::Encryptor::inner_iv_init(aes, iv).encrypt_blocks(blocks),
-            Key::Aes192(aes) => cbc::Encryptor::inner_iv_init(aes, iv).encrypt_blocks(blocks),
-            Key::Aes256(aes) => cbc::Encryptor::inner_iv_init(aes, iv).encrypt_blocks(blocks),
+        match self.schedule()? {
+            Schedule::Aes128(aes) => cbc::Encryptor::inner_iv_init(&aes, iv).encrypt_blocks(blocks),
+            Schedule::Aes192(aes) => cbc::Encryptor::inner_iv_init(&aes, iv).encrypt_blocks(blocks),
+            Schedule::Aes256(aes) => cbc::Encryptor::inner_iv_init(&aes, iv).encrypt_blocks(blocks),
         }
         Ok(())
     }
@@ -68,22 +69,28 @@ impl AesCbc {
     pub fn decrypt(&self, iv: &[u8; AES_BLOCK_LEN], text: &mut [u8]) -> Result<(), CipherError> {
         let blocks = Array::cast_slice_from_core_mut(whole_blocks(text)?);
         let iv = iv.into();
-        match &self.0 {
-            Key::Aes128(aes) => cbc::Decryptor::inner_iv_init(aes, iv).decrypt_blocks(blocks),
-            Key::Aes192(aes) => cbc::Decryptor::inner_iv_init(aes, iv).decrypt_blocks(blocks),
-            Key::Aes256(aes) => cbc::Decryptor::inner_iv_init(aes, iv).decrypt_blocks(blocks),
+        match self.schedule()? {
+            Schedule::Aes128(aes) => cbc::Decryptor::inner_iv_init(&aes, iv).decrypt_blocks(blocks),
+            Schedule::Aes192(aes) => cbc::Decryptor::inner_iv_init(&aes, iv).decrypt_blocks(blocks),
+            Schedule::Aes256(aes) => cbc::Decryptor::inner_iv_init(&aes, iv).decrypt_blocks(blocks),
         }
         Ok(())
+    }
+
+    fn schedule(&self) -> Result<Schedule, CipherError> {
+        let key = self.0.as_slice();
+        let wrong_length = |_| CipherError::KeyLength(key.len());
+        Ok(match key.len() {
+            16 => Schedule::Aes128(Aes128::new_from_slice(key).map_err(wrong_length)?),
+            24 => Schedule::Aes192(Aes192::new_from_slice(key).map_err(wrong_length)?),
+            _ => Schedule::Aes256(Aes256::new_from_slice(key).map_err(wrong_length)?),
+        })
     }
 }
 
 impl fmt::Debug for AesCbc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.0 {
-            Key::Aes128(_) => "AesCbc(128 bits)",
-            Key::Aes192(_) => "AesCbc(192 bits)",
-            Key::Aes256(_) => "AesCbc(256 bits)",
-        })
+        write!(f, "AesCbc({} bits)", self.0.len() * 8)
     }
 }
 

@@ -7,6 +7,7 @@ use crate::crypto::Random;
 use crate::wire::{CookiePair, Doi, ExchangeType, PayloadType};
 use std::collections::VecDeque;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// How many message IDs are remembered: enough for what can still be under way. An older message that is
@@ -29,7 +30,7 @@ pub struct IkeSa {
     pub(super) role: Role,
     pub(super) suite: Suite,
     pub(super) doi: Doi,
-    pub(super) peer: PeerInfo,
+    pub(super) peer: Arc<PeerInfo>,
     pub(super) initial_contact: bool,
     pub(super) created: Instant,
     pub(super) expires: Instant,
@@ -66,6 +67,12 @@ impl IkeSa {
     #[must_use]
     pub fn peer(&self) -> &PeerInfo {
         &self.peer
+    }
+
+    /// The same, to be kept beside it.
+    #[must_use]
+    pub fn shared_peer(&self) -> Arc<PeerInfo> {
+        Arc::clone(&self.peer)
     }
 
     /// Makes the HASH payloads of what runs over it.

@@ -366,7 +366,7 @@ impl Server {
         {
             self.end(oldest, EndReason::Evicted);
         }
-        let peer = Peer { phase1: cookies, local, info: Arc::new(sa.peer().clone()) };
+        let peer = Peer { phase1: cookies, local, info: sa.shared_peer() };
         let dpd = self.config.dpd.map(|timing| DeadPeerDetection::new(timing, now, random));
         self.phase1s.establish(cookies, |mode| Session::new(peer.clone(), sa, mode, dpd));
         self.counters.established += 1;

@@ -23,7 +23,7 @@ pub(super) struct Session {
     sa: Box<IkeSa>,
     dpd: Option<DeadPeerDetection>,
     /// Answers duplicates of main mode's last message.
-    lingering: Option<MainMode>,
+    lingering: Option<Box<MainMode>>,
     /// Oldest first; at most [`MAX_PULLS`].
     pulls: Vec<Pull>,
 }
@@ -70,7 +70,7 @@ impl Session {
     pub(super) fn new(
         peer: Peer,
         sa: Box<IkeSa>,
-        lingering: MainMode,
+        lingering: Box<MainMode>,
         dpd: Option<DeadPeerDetection>,
     ) -> Self {
         let dpd = dpd.filter(|_| sa.peer().supports_dpd);
@@ -162,6 +162,8 @@ impl Session {
         if self.pulls.len() >= MAX_PULLS {
             self.pulls.remove(0);
         }
+        // There is hardly ever more than one, and thousands of sessions.
+        self.pulls.reserve_exact(1);
         self.pulls.push(Pull {
             message_id,
             iv: next,
@@ -293,6 +295,7 @@ impl Session {
             }
             keep
         });
+        self.pulls.shrink_to_fit();
         match self.dpd.as_mut().map_or(DpdAction::Nothing, |dpd| dpd.handle_timeout(now)) {
             DpdAction::Nothing => {}
             DpdAction::Ask(question) => outcome.send.extend(self.sa.notify(&[question], random).ok()),
@@ -303,7 +306,7 @@ impl Session {
 
     /// When [`Session::handle_timeout`] is to be called.
     pub(super) fn poll_timeout(&self) -> Instant {
-        let lingering = self.lingering.as_ref().and_then(MainMode::poll_timeout);
+        let lingering = self.lingering.as_ref().and_then(|mode| mode.poll_timeout());
         let dpd = self.dpd.as_ref().map(DeadPeerDetection::poll_timeout);
         let pulls = self.pulls.iter().map(|pull| pull.until);
         pulls.chain(lingering).chain(dpd).fold(self.sa.expires(), Instant::min)

@@ -20,7 +20,7 @@ pub(super) struct Phase1 {
 pub(super) enum State {
     /// `proven`: the source gets our answers, so it is no forged one.
     Negotiating {
-        mode: MainMode,
+        mode: Box<MainMode>,
         proven: bool,
     },
     Established(Session),
@@ -42,7 +42,8 @@ impl Phase1 {
 /// The tables.
 #[derive(Default)]
 pub(super) struct Phase1Table {
-    by_cookies: HashMap<CookiePair, Phase1>,
+    /// Boxed, because a table has room for nearly twice as many as are in it.
+    by_cookies: HashMap<CookiePair, Box<Phase1>>,
     /// Finds the phase 1 of a first message that comes again.
     by_first_message: HashMap<(SocketAddr, Cookie), CookiePair>,
     /// Half-open phase 1s, oldest first; some have gone on since.
@@ -68,7 +69,7 @@ impl Phase1Table {
     }
 
     pub(super) fn get_mut(&mut self, cookies: CookiePair) -> Option<&mut Phase1> {
-        self.by_cookies.get_mut(&cookies)
+        self.by_cookies.get_mut(&cookies).map(|phase1| &mut **phase1)
     }
 
     pub(super) fn session(&mut self, cookies: CookiePair) -> Option<&mut Session> {
@@ -102,7 +103,7 @@ impl Phase1Table {
             return (true, false);
         }
         while let Some(cookies) = self.unproven.pop_front() {
-            if self.by_cookies.get(&cookies).is_some_and(Phase1::is_unproven) {
+            if self.by_cookies.get(&cookies).is_some_and(|phase1| phase1.is_unproven()) {
                 self.remove(cookies);
                 return (true, true);
             }
@@ -116,12 +117,13 @@ impl Phase1Table {
         self.by_first_message.insert((from, cookies.initiator), cookies);
         self.unproven.push_back(cookies);
         self.half_open += 1;
-        let state = State::Negotiating { mode, proven: false };
+        let state = State::Negotiating { mode: Box::new(mode), proven: false };
         self.insert(cookies, Phase1 { local, from, timer: now, state });
         // What has gone on stays in the queue until it comes to its front.
         if self.unproven.len() > 2 * self.half_open + 64 {
             let by_cookies = &self.by_cookies;
-            self.unproven.retain(|cookies| by_cookies.get(cookies).is_some_and(Phase1::is_unproven));
+            self.unproven
+                .retain(|cookies| by_cookies.get(cookies).is_some_and(|phase1| phase1.is_unproven()));
         }
     }
 
@@ -136,20 +138,21 @@ impl Phase1Table {
     }
 
     /// A half-open phase 1 becomes an established one.
-    pub(super) fn establish(&mut self, cookies: CookiePair, session: impl FnOnce(MainMode) -> Session) {
-        let Some(Phase1 { local, from, timer, state }) = self.by_cookies.remove(&cookies) else { return };
+    pub(super) fn establish(&mut self, cookies: CookiePair, session: impl FnOnce(Box<MainMode>) -> Session) {
+        let Some(phase1) = self.by_cookies.remove(&cookies) else { return };
+        let Phase1 { local, from, timer, state } = *phase1;
         let State::Negotiating { mode, proven } = state else { return };
         self.no_longer_half_open(from.ip(), proven);
         self.timers.remove(&(timer, cookies));
         let session = session(mode);
-        self.by_peer.entry(from).or_default().push(cookies);
+        self.by_peer.entry(from).or_insert_with(|| Vec::with_capacity(1)).push(cookies);
         self.by_age.insert((session.sa().created(), cookies));
         self.insert(cookies, Phase1 { local, from, timer, state: State::Established(session) });
     }
 
     /// Takes a phase 1 out.
     pub(super) fn remove(&mut self, cookies: CookiePair) -> Option<Phase1> {
-        let phase1 = self.by_cookies.remove(&cookies)?;
+        let phase1 = *self.by_cookies.remove(&cookies)?;
         self.timers.remove(&(phase1.timer, cookies));
         self.by_first_message.remove(&(phase1.from, cookies.initiator));
         match &phase1.state {
@@ -191,7 +194,7 @@ impl Phase1Table {
     fn insert(&mut self, cookies: CookiePair, mut phase1: Phase1) {
         phase1.timer = phase1.due();
         self.timers.insert((phase1.timer, cookies));
-        self.by_cookies.insert(cookies, phase1);
+        self.by_cookies.insert(cookies, Box::new(phase1));
     }
 
     fn no_longer_half_open(&mut self, address: IpAddr, proven: bool) {

@@ -120,7 +120,8 @@ impl Member {
 /// The members of one group.
 #[derive(Debug, Default)]
 pub struct Members {
-    by_id: BTreeMap<MemberId, Member>,
+    /// Boxed, because a tree has room for nearly twice as many as are in it.
+    by_id: BTreeMap<MemberId, Box<Member>>,
     by_key: HashMap<MemberKey, MemberId>,
     by_address: HashMap<SocketAddr, MemberId>,
     next: u32,
@@ -141,23 +142,23 @@ impl Members {
 
     /// All, in the order in which they first registered.
     pub fn iter(&self) -> impl Iterator<Item = &Member> {
-        self.by_id.values()
+        self.by_id.values().map(|member| &**member)
     }
 
     /// All, to be changed; neither key nor address may be.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Member> {
-        self.by_id.values_mut()
+        self.by_id.values_mut().map(|member| &mut **member)
     }
 
     /// One by its number.
     #[must_use]
     pub fn get(&self, id: MemberId) -> Option<&Member> {
-        self.by_id.get(&id)
+        self.by_id.get(&id).map(|member| &**member)
     }
 
     /// One by its number, to be changed; neither key nor address may be.
     pub fn get_mut(&mut self, id: MemberId) -> Option<&mut Member> {
-        self.by_id.get_mut(&id)
+        self.by_id.get_mut(&id).map(|member| &mut **member)
     }
 
     /// The number of the one that is known by `key`.
@@ -184,7 +185,7 @@ impl Members {
         self.next = self.next.max(member.id.0.saturating_add(1));
         self.by_key.insert(member.key.clone(), member.id);
         self.by_address.insert(member.address, member.id);
-        self.by_id.insert(member.id, member);
+        self.by_id.insert(member.id, Box::new(member));
     }
 
     /// Numbers below `next` are taken, also by members that are gone.
@@ -194,7 +195,7 @@ impl Members {
 
     /// Forgets one.
     pub fn remove(&mut self, id: MemberId) -> Option<Member> {
-        let member = self.by_id.remove(&id)?;
+        let member = *self.by_id.remove(&id)?;
         self.by_key.remove(&member.key);
         // Another one may have come from the same address since.
         if self.by_address.get(&member.address) == Some(&id) {

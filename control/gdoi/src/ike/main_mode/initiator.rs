@@ -200,7 +200,7 @@ impl AwaitProof {
             role: Role::Initiator,
             suite: self.chosen.suite,
             doi: config.doi,
-            peer: PeerInfo {
+            peer: Arc::new(PeerInfo {
                 address: context.peer,
                 method,
                 subject: proven.certificate.as_ref().map(|certificate| certificate.subject()),
@@ -208,7 +208,7 @@ impl AwaitProof {
                 tag: None,
                 is_getvpn: self.announced.is_getvpn,
                 supports_dpd: self.announced.supports_dpd,
-            },
+            }),
             initial_contact: proven.initial_contact,
             created: context.now,
             expires: context.now + lifetime,

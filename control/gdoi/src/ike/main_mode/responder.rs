@@ -175,7 +175,7 @@ impl AwaitProof {
             role: Role::Responder,
             suite: self.chosen.suite,
             doi: self.doi,
-            peer,
+            peer: Arc::new(peer),
             initial_contact: proven.initial_contact,
             created: context.now,
             expires: context.now + lifetime,

@@ -231,6 +231,11 @@ impl Authority {
                 self.pulls.remove(&pull);
             }
         }
+        // A storm of registrations leaves large tables behind.
+        if self.pull_order.is_empty() {
+            self.pulls.shrink_to_fit();
+            self.pull_order.shrink_to_fit();
+        }
     }
 }
 
