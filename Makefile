@@ -22,10 +22,11 @@ test: deps
 # The quick inner loop.
 check: deps-build fmt clippy unit
 
-# What the packet path costs, beside what it is compared with: perf/README.md.
+# What the packet path and the control plane cost, beside what they are compared with: perf/README.md.
 bench: deps-build
 	@packaging/install bench
 	@perf/run
+	@perf/run-control
 
 deps: deps-build deps-test
 
@@ -62,7 +63,7 @@ doc:
 
 # What never touches a packet must not need DPDK: pkg-config is made to find none.
 without-dpdk:
-	PKG_CONFIG_LIBDIR=/nonexistent $(CARGO) test --locked -p getvpn-ctl -p getvpn-config -p getvpn-gdoi -p getvpn-ks -p getvpn-simulation
+	PKG_CONFIG_LIBDIR=/nonexistent $(CARGO) test --locked -p getvpn-ctl -p getvpn-config -p getvpn-gdoi -p getvpn-ks -p getvpn-simulation -p getvpn-perf-control
 
 # A key server and its members in virtual time: control/simulation. Without variables, what `make test` does:
 # many seeds with few members, then one with a hundred. `make simulate SEEDS=2000 MEMBERS=8 DAYS=30` does that.
@@ -84,9 +85,10 @@ e2e: release deps-test
 	$(CARGO) build --locked --release -p getvpn-gdoi --example main-mode --example exchange --example racing-key-server
 	GETVPN_BIN=$(abspath $(TARGET)/release) $(PYTHON) -m pytest tests/e2e
 
-# The benchmark still works; its figures mean nothing here.
+# The benchmarks still work; their figures mean nothing here.
 bench-quick: deps-build
 	@perf/run --quick --out $(TARGET)/bench-quick
+	@perf/run-control --quick --out $(TARGET)/bench-quick
 
 # $(FUZZ_SECONDS) seconds for each target of either crate, from the committed seeds; FUZZ_TARGETS names some
 # of them. The fuzzer wants a nightly compiler's flags, which RUSTC_BOOTSTRAP allows the stable one.

@@ -3,6 +3,7 @@
 
 use anyhow::{Context, Result, anyhow};
 use dpdk::{Eal, LcoreId, cycles, cycles_hz};
+use getvpn_perf_figures::median;
 
 /// How many devices there are that swallow what is sent and never receive, `net_null0` and on: the sinks
 /// of pipelines and stages.
@@ -104,16 +105,6 @@ pub fn timed(work: impl FnOnce()) -> u64 {
     let start = cycles();
     work();
     cycles() - start
-}
-
-/// The middle one.
-pub fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    match values.len() {
-        0 => f64::NAN,
-        n if n % 2 == 1 => values[n / 2],
-        n => f64::midpoint(values[n / 2 - 1], values[n / 2]),
-    }
 }
 
 /// Cycles of the time-stamp counter in nanoseconds.

@@ -2,7 +2,6 @@
 //! files. `perf/run` builds and starts it, `perf/README.md` explains it. Not part of the product.
 
 mod core;
-mod figures;
 mod member;
 mod report;
 mod sections;
@@ -18,9 +17,9 @@ use clap::Parser;
 use rustix::thread::sched_getaffinity;
 
 use crate::core::{Core, Slice};
-use crate::figures::Figures;
 use crate::member::Buffers;
 use crate::sections::Rig;
+use getvpn_perf_figures::{Figures, table, write_csv};
 
 #[derive(Parser)]
 #[command(about = "Measures getvpn's packet path on one core, beside what it is compared with.")]
@@ -79,12 +78,12 @@ fn main() -> Result<()> {
     eprintln!("\r{:<30}", "");
 
     let rows: Vec<_> = sections.iter().flat_map(|section| section.rows(&figures)).collect();
-    println!("{}", report::table(&rows));
+    println!("{}", table(&rows));
     for (what, why) in &figures.gaps {
         println!("not measured: {what}: {why}");
     }
     fs::create_dir_all(&arguments.out).with_context(|| arguments.out.display().to_string())?;
-    report::write_csv(&figures, &arguments.out.join("figures.csv"))?;
+    write_csv(&figures, &arguments.out.join("figures.csv"))?;
     report::draw(&figures, &arguments.out.join("stages.svg"), &format!("AES-128-GCM, {machine}"))?;
     println!("raw figures and plot: {}", arguments.out.display());
     Ok(())

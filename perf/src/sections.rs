@@ -14,8 +14,8 @@ use anyhow::Result;
 use rustix::thread::CpuSet;
 
 use crate::core::{Core, Slice};
-use crate::figures::{Figures, Row};
 use crate::member::Buffers;
+use getvpn_perf_figures::{Figures, Row};
 
 pub use stages::{Bar, Stages};
 

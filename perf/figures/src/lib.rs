@@ -1,28 +1,36 @@
-//! The raw figures of all runs, their medians, and what is made of them: rows with a verdict. Off the
-//! measured core.
+//! The raw figures of all runs, their medians, and what is made of them: rows with a verdict, a table and
+//! a CSV file. Shared by the benchmarks of the packet path and of the control plane; measures nothing
+//! itself.
+
+mod report;
 
 use std::collections::BTreeMap;
 
-use crate::core::median;
+pub use report::{processor, table, write_csv};
 
 /// One figure of one run.
 #[derive(Clone, Debug)]
 pub struct Figure {
+    /// Which part of the benchmark.
     pub section: &'static str,
     /// What was measured, such as `inbound aes-128-gcm 64 1`.
     pub case: String,
     /// Which figure of it, such as `pipeline` or `aead`.
     pub figure: &'static str,
+    /// Its unit.
     pub unit: &'static str,
     /// From 1.
     pub run: usize,
+    /// The figure itself.
     pub value: f64,
 }
 
 /// All figures.
 #[derive(Default)]
 pub struct Figures {
+    /// Every one of every run.
     pub all: Vec<Figure>,
+    /// The present run.
     pub run: usize,
     /// Figures that could not be had, and why: once each.
     pub gaps: BTreeMap<String, String>,
@@ -57,6 +65,12 @@ impl Figures {
         self.values(section, case, figure).into_iter().fold(f64::NAN, f64::max)
     }
 
+    /// The median of what one figure is as a part of another one of the same run.
+    pub fn ratio(&self, section: &str, case: &str, figure: &str, of: &str) -> f64 {
+        let pairs = self.values(section, case, figure).into_iter().zip(self.values(section, case, of));
+        median(&mut pairs.map(|(a, b)| a / b).collect::<Vec<_>>())
+    }
+
     /// The sum over all runs.
     pub fn sum(&self, section: &str, case: &str, figure: &str) -> f64 {
         self.values(section, case, figure).into_iter().sum()
@@ -77,13 +91,17 @@ impl Figures {
 /// One line of the table.
 #[derive(Clone, Debug)]
 pub struct Row {
+    /// What was measured.
     pub what: String,
+    /// What it came to.
     pub ours: String,
     /// What it is compared with, in the same run.
     pub reference: String,
     /// The difference, or the ratio.
     pub against: String,
+    /// What it may be.
     pub budget: String,
+    /// Whether it is.
     pub verdict: Verdict,
 }
 
@@ -92,6 +110,7 @@ pub struct Row {
 pub enum Verdict {
     /// There is no budget for it.
     None,
+    /// It does.
     Kept,
     /// By how much not.
     Missed(String),
@@ -143,4 +162,14 @@ impl Verdict {
 /// A figure with its unit, or a dash where there is none.
 pub fn shown(value: f64, decimals: usize, unit: &str) -> String {
     if value.is_nan() { "-".into() } else { format!("{value:.decimals$} {unit}") }
+}
+
+/// The middle one; not a number if there is none.
+pub fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    match values.len() {
+        0 => f64::NAN,
+        n if n % 2 == 1 => values[n / 2],
+        n => f64::midpoint(values[n / 2 - 1], values[n / 2]),
+    }
 }

@@ -5,8 +5,8 @@ use std::path::Path;
 use anyhow::{Result, anyhow};
 use plotters::prelude::*;
 
-use crate::figures::Figures;
 use crate::sections::{Bar, Stages};
+use getvpn_perf_figures::Figures;
 
 const COLOURS: [RGBColor; 7] = [
     RGBColor(0x4e, 0x79, 0xa7),

@@ -12,9 +12,9 @@ use getvpn_dataplane::transform::Transform;
 
 use super::{Rig, Section};
 use crate::core::{Slice, timed};
-use crate::figures::{Figures, Row, Verdict, shown};
 use crate::member::Member;
 use crate::workload::{Random, SIZES, Side, Workload};
+use getvpn_perf_figures::{Figures, Row, Verdict, shown};
 
 pub const NAME: &str = "flood";
 

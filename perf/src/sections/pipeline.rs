@@ -10,9 +10,9 @@ use getvpn_dataplane::transform::{Cipher, OpenJob, SealJob, Transform, open_burs
 
 use super::{Rig, Section};
 use crate::core::{Slice, in_cycles, timed};
-use crate::figures::{Figures, Row, Verdict, shown};
 use crate::member::Member;
 use crate::workload::{Picks, SIZES, Side, Size, Workload};
+use getvpn_perf_figures::{Figures, Row, Verdict, shown};
 
 pub const NAME: &str = "pipeline";
 

@@ -17,10 +17,11 @@ use rustix::thread::CpuSet;
 use tempfile::TempDir;
 
 use super::{Rig, Section};
-use crate::core::{in_cycles, median};
-use crate::figures::{Figures, Row, Verdict, shown};
+use crate::core::in_cycles;
 use crate::tools::Background;
 use crate::workload::{self, SIZES, Side, Size, Workload};
+use getvpn_perf_figures::median;
+use getvpn_perf_figures::{Figures, Row, Verdict, shown};
 
 pub const NAME: &str = "process";
 const TRANSFORM: Transform = Transform::Aes128Gcm;

@@ -16,10 +16,11 @@ use getvpn_dataplane::transform::Transform;
 use getvpn_dataplane::{PolicyState, ReplayPolicy, Snapshot};
 
 use super::{Rig, Section};
-use crate::core::{Slice, median, nanoseconds, timed};
-use crate::figures::{Figures, Row, Verdict, shown};
+use crate::core::{Slice, nanoseconds, timed};
 use crate::member::Member;
 use crate::workload::{SIZES, Side, Workload, policy};
+use getvpn_perf_figures::median;
+use getvpn_perf_figures::{Figures, Row, Verdict, shown};
 
 pub const NAME: &str = "publish";
 

@@ -12,9 +12,9 @@ use getvpn_dataplane::spi_table::SpiTable;
 
 use super::{Rig, Section};
 use crate::core::{Slice, in_cycles, nanoseconds, timed};
-use crate::figures::{Figures, Row, Verdict, shown};
 use crate::tools;
 use crate::workload::{Random, spi};
+use getvpn_perf_figures::{Figures, Row, Verdict, shown};
 
 pub const NAME: &str = "spi";
 

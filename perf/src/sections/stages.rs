@@ -20,9 +20,9 @@ use getvpn_dataplane::{ReplayPolicy, Selector, Snapshot};
 use super::pipeline::{self, SAS};
 use super::{Rig, Section};
 use crate::core::{Slice, in_cycles, timed};
-use crate::figures::{Figures, Row, Verdict, shown};
 use crate::member::Member;
 use crate::workload::{self, SIZES, Side, Size, Workload};
+use getvpn_perf_figures::{Figures, Row, Verdict, shown};
 
 pub const NAME: &str = "stages";
 const TRANSFORM: Transform = Transform::Aes128Gcm;
