@@ -5,6 +5,7 @@
 use super::store::Sending;
 use crate::config::Config;
 use getvpn_gdoi::crypto::SystemRandom;
+use rustix::net::sockopt;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
@@ -138,8 +139,10 @@ pub(super) fn bound(listen: &HashMap<SocketAddr, SocketAddr>, address: SocketAdd
 fn bind(address: SocketAddr) -> std::io::Result<UdpSocket> {
     let socket = std::net::UdpSocket::bind(address)?;
     socket.set_nonblocking(true)?;
-    // As much as the system allows: /proc/sys/net/core/rmem_max.
-    let _ = rustix::net::sockopt::set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER);
+    // With CAP_NET_ADMIN all of it, otherwise as much as the system allows: /proc/sys/net/core/rmem_max.
+    if sockopt::set_socket_recv_buffer_size_force(&socket, RECEIVE_BUFFER).is_err() {
+        let _ = sockopt::set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER);
+    }
     if address.is_ipv4() {
         socket.set_multicast_ttl_v4(MULTICAST_TTL)?;
     }
