@@ -236,7 +236,10 @@ impl Daemon {
     /// Fails if it has ended.
     fn check(&mut self) -> Result<()> {
         match self.child.try_wait()? {
-            Some(status) => bail!("getvpn-ks has ended ({status}): {}", fs::read_to_string(&self.log)?),
+            Some(status) => {
+                let log = fs::read_to_string(&self.log)?;
+                bail!("getvpn-ks has ended ({status}): {}", log.lines().last().unwrap_or_default())
+            }
             None => Ok(()),
         }
     }
