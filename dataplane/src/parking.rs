@@ -2,6 +2,8 @@
 //! packets, octets and age. One lot for each worker, which alone uses it; nothing is allocated after the
 //! start. Knows nothing of packets but how long they are.
 
+#[cfg(all(test, loom))]
+mod loom_tests;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
