@@ -54,10 +54,15 @@ impl World {
 
     /// Finds out whether a member has what the key server has.
     pub(crate) fn compare(&mut self, number: usize) {
+        self.note_step(number);
+        self.moved(number);
+    }
+
+    fn note_step(&mut self, number: usize) {
         let member = &self.members[number];
         let Some(control) = &member.control else { return };
         let has_teks = self.required.teks.iter().all(|spi| control.sas().iter().any(|sa| sa.spi() == *spi));
-        let kek = control.status(self.now).kek.map(|kek| kek.spi);
+        let kek = control.kek().map(|kek| kek.spi);
         let in_step = has_teks && kek.is_some_and(|spi| self.required.keks.contains(&spi));
         match (in_step, member.out_of_step) {
             (true, Some(since)) => {
@@ -104,6 +109,7 @@ impl World {
         if self.dice.chance(1.0 / 60.0) {
             self.ledger.tidy(self.now, self.lost);
             self.check_memory()?;
+            self.check_index()?;
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! The data plane of a simulated member: which SAs it seals with, and the counters of its IVs. Does as the
 //! real one does when its SAs change, and seals nothing.
 
-use crate::ledger::{KeyOctets, Ledger, key_octets};
+use crate::ledger::{KeyOctets, Ledger, are_octets_of, key_octets};
 use getvpn_gdoi::group::{Direction, EspSpi, SenderIds};
 use getvpn_gdoi::member::sad::{SaEntry, SenderUse};
 use std::collections::BTreeMap;
@@ -46,7 +46,7 @@ impl DataPlane {
         for (spi, sealer) in before {
             let known = sas.iter().find(|sa| sa.spi() == spi);
             match known {
-                Some(sa) if sa.revision == sealer.revision && key_octets(&sa.keys) == sealer.keys => {
+                Some(sa) if sa.revision == sealer.revision && are_octets_of(&sealer.keys, &sa.keys) => {
                     self.sealers.insert(spi, sealer);
                 }
                 _ => {
@@ -59,8 +59,8 @@ impl DataPlane {
             if self.sealers.contains_key(&sa.spi()) {
                 continue;
             }
+            ledger.keyed(sa.spi(), &sa.keys)?;
             let keys = key_octets(&sa.keys);
-            ledger.keyed(sa.spi(), &keys)?;
             published.installed.push(sa.spi());
             let mut sealer =
                 Sealer { revision: sa.revision, keys: keys.clone(), ids: None, next: Vec::new() };

@@ -146,6 +146,7 @@ impl World {
 
     fn restart_member(&mut self, number: usize) {
         self.members[number].stop();
+        self.moved(number);
         let away = self.dice.spread(SECOND / 10, HOUR * 2);
         self.queue.push(self.now + away, Event::StartMember(number));
     }
@@ -165,15 +166,19 @@ impl World {
     }
 
     fn cut(&mut self, side: BTreeSet<Node>) {
-        let partition = self.network.cut(side);
+        let partition = self.network.cut(&side);
         let span = self.dice.spread(SECOND, HOUR * 3);
-        self.queue.push(self.now + span, Event::Heal(partition));
+        if let Some(partition) = partition {
+            self.queue.push(self.now + span, Event::Heal(partition));
+            self.all_moved();
+        }
     }
 
     /// A partition is over.
     pub(crate) fn heal(&mut self, partition: u64) {
         self.trace(|_| format!("partition {partition} is over"));
         self.network.heal(partition);
+        self.all_moved();
         // Who was cut off from whom does not matter: also a member that was not may have missed the
         // packets of others.
         for member in &mut self.members {
@@ -202,6 +207,7 @@ impl World {
         self.trace(|_| "the faults are over".to_owned());
         self.crash = None;
         self.network.heal_all();
+        self.all_moved();
         self.queue.push(self.now, Event::StartKeyServer);
         for number in 0..self.members.len() {
             self.queue.push(self.now, Event::StartMember(number));

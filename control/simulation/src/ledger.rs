@@ -4,16 +4,22 @@
 use getvpn_gdoi::group::{EspSpi, KekSpi, SenderIds, TekKeys};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long the sender IDs of an SA are remembered after its end.
 const REMEMBERED: Duration = Duration::from_secs(6 * 3600);
 
 /// The octets of an SA's keys.
-pub(crate) type KeyOctets = Vec<u8>;
+pub(crate) type KeyOctets = Arc<[u8]>;
 
 pub(crate) fn key_octets(keys: &TekKeys) -> KeyOctets {
-    [&*keys.cipher, &*keys.integrity].concat()
+    [&*keys.cipher, &*keys.integrity].concat().into()
+}
+
+/// Whether these are the octets of these keys.
+pub(crate) fn are_octets_of(octets: &[u8], keys: &TekKeys) -> bool {
+    octets.split_at_checked(keys.cipher.len()) == Some((&*keys.cipher, &*keys.integrity))
 }
 
 /// A Data-Security SA since it was made.
@@ -78,16 +84,16 @@ impl Ledger {
     }
 
     /// An SPI and its keys leave the key server, or are used by a member.
-    pub(crate) fn keyed(&mut self, spi: EspSpi, keys: &KeyOctets) -> Result<(), String> {
+    pub(crate) fn keyed(&mut self, spi: EspSpi, keys: &TekKeys) -> Result<(), String> {
         match self.keys.get(&spi) {
-            Some(known) if known == keys => Ok(()),
+            Some(known) if are_octets_of(known, keys) => Ok(()),
             Some(_) => Err(format!("SPI {spi} stands for two sets of keys")),
             None => {
                 if spi.0 < 256 {
                     return Err(format!("SPI {spi} is reserved"));
                 }
                 self.figures.spis += 1;
-                self.keys.insert(spi, keys.clone());
+                self.keys.insert(spi, key_octets(keys));
                 Ok(())
             }
         }
@@ -166,6 +172,7 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use getvpn_gdoi::crypto::Secret;
 
     const SPI: EspSpi = EspSpi(0x1000);
 
@@ -182,7 +189,7 @@ mod tests {
         ledger.granted(SPI, &ids(8, &[0])).unwrap_err();
         ledger.granted(SPI, &ids(8, &[1])).unwrap();
         ledger.granted(SPI, &ids(16, &[0x1ff])).unwrap_err();
-        let keys = vec![1, 2, 3];
+        let keys = KeyOctets::from([1, 2, 3]);
         ledger.taken(SPI, &keys, &ids(12, &[4])).unwrap();
         ledger.taken(SPI, &keys, &ids(12, &[4])).unwrap_err();
     }
@@ -194,10 +201,15 @@ mod tests {
         ledger.sealed(SPI, (16, 4), (1, 9)).unwrap();
         ledger.sealed(SPI, (16, 3), (10, 10)).unwrap();
         ledger.sealed(SPI, (16, 3), (10, 11)).unwrap_err();
-        ledger.keyed(SPI, &vec![1]).unwrap();
-        ledger.keyed(SPI, &vec![1]).unwrap();
-        ledger.keyed(SPI, &vec![2]).unwrap_err();
-        ledger.keyed(EspSpi(255), &vec![1]).unwrap_err();
+        let keys = |cipher: &[u8], integrity: &[u8]| TekKeys {
+            cipher: Secret::from(cipher),
+            integrity: Secret::from(integrity),
+        };
+        ledger.keyed(SPI, &keys(&[1, 2], &[3])).unwrap();
+        ledger.keyed(SPI, &keys(&[1, 2], &[3])).unwrap();
+        ledger.keyed(SPI, &keys(&[1, 2], &[4])).unwrap_err();
+        ledger.keyed(SPI, &keys(&[1], &[])).unwrap_err();
+        ledger.keyed(EspSpi(255), &keys(&[1, 2], &[3])).unwrap_err();
         let kek = KekSpi([1; 16]);
         ledger.pushed(kek, 1, b"one").unwrap();
         ledger.pushed(kek, 1, b"one").unwrap();

@@ -11,6 +11,7 @@ mod audit;
 mod data_plane;
 mod dice;
 mod faults;
+mod in_step;
 mod key_server;
 mod ledger;
 mod member;

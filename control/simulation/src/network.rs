@@ -16,6 +16,10 @@ pub(crate) enum Node {
     Member(usize),
 }
 
+/// On which side of each partition a node is: a bit for each. Who has the same bits reaches each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place(u64);
+
 /// A datagram on its way.
 #[derive(Clone, Debug)]
 pub(crate) struct Datagram {
@@ -28,8 +32,9 @@ pub(crate) struct Datagram {
 pub(crate) struct Network {
     weather: Weather,
     dice: Dice,
-    /// Who is on the one side; all others are on the other.
-    partitions: BTreeMap<u64, BTreeSet<Node>>,
+    /// Who is where: the key server, then the members.
+    places: Vec<Place>,
+    partitions: BTreeMap<u64, Place>,
     next: u64,
     arrived: VecDeque<Datagram>,
     pub figures: NetworkFigures,
@@ -47,9 +52,16 @@ pub(crate) struct NetworkFigures {
 }
 
 impl Network {
-    pub(crate) fn new(weather: Weather, dice: Dice) -> Self {
-        let (partitions, arrived) = (BTreeMap::new(), VecDeque::new());
-        Self { weather, dice, partitions, next: 0, arrived, figures: NetworkFigures::default() }
+    pub(crate) fn new(weather: Weather, members: usize, dice: Dice) -> Self {
+        Self {
+            weather,
+            dice,
+            places: vec![Place::default(); 1 + members],
+            partitions: BTreeMap::new(),
+            next: 0,
+            arrived: VecDeque::new(),
+            figures: NetworkFigures::default(),
+        }
     }
 
     /// After how long copies of a datagram arrive.
@@ -80,22 +92,34 @@ impl Network {
     }
 
     pub(crate) fn connects(&self, from: Node, to: Node) -> bool {
-        self.partitions.values().all(|side| side.contains(&from) == side.contains(&to))
+        self.place(from) == self.place(to)
     }
 
-    /// Cuts these off from all others.
-    pub(crate) fn cut(&mut self, side: BTreeSet<Node>) -> u64 {
+    pub(crate) fn place(&self, node: Node) -> Place {
+        self.places[index(node)]
+    }
+
+    /// Cuts these off from all others. `None` when there are as many partitions as there can be.
+    pub(crate) fn cut(&mut self, side: &BTreeSet<Node>) -> Option<u64> {
+        let used = self.partitions.values().fold(0, |used, &Place(bit)| used | bit);
+        let bit = 1_u64.checked_shl(used.trailing_ones())?;
+        for &node in side {
+            self.places[index(node)].0 |= bit;
+        }
         self.next += 1;
-        self.partitions.insert(self.next, side);
-        self.next
+        self.partitions.insert(self.next, Place(bit));
+        Some(self.next)
     }
 
     pub(crate) fn heal(&mut self, partition: u64) {
-        self.partitions.remove(&partition);
+        if let Some(Place(bit)) = self.partitions.remove(&partition) {
+            self.places.iter_mut().for_each(|place| place.0 &= !bit);
+        }
     }
 
     pub(crate) fn heal_all(&mut self) {
         self.partitions.clear();
+        self.places.fill(Place::default());
     }
 
     /// A datagram has arrived. Sometimes an old one comes again with it.
@@ -117,5 +141,43 @@ impl Network {
             self.arrived.push_back(datagram);
         }
         replay
+    }
+}
+
+fn index(node: Node) -> usize {
+    match node {
+        Node::KeyServer => 0,
+        Node::Member(number) => 1 + number,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::{Options, Scenario};
+
+    #[test]
+    fn nodes_reach_each_other_that_are_on_the_same_side_of_every_partition() {
+        let mut dice = Dice::new(1, 1);
+        let weather = Scenario::of(&Options::new(1, 3, 1.0), &mut dice).weather;
+        let mut network = Network::new(weather, 3, dice);
+        let [ks, a, b, c] = [Node::KeyServer, Node::Member(0), Node::Member(1), Node::Member(2)];
+        let first = network.cut(&BTreeSet::from([a, b])).unwrap();
+        let second = network.cut(&BTreeSet::from([b, c])).unwrap();
+        let reach =
+            |network: &Network| [(ks, a), (a, b), (ks, c), (b, c)].map(|(x, y)| network.connects(x, y));
+        assert_eq!(reach(&network), [false, false, false, false]);
+        network.heal(first);
+        assert_eq!(reach(&network), [true, false, false, true]);
+        // Its bit is free again, and changes nothing for the other.
+        network.cut(&BTreeSet::from([ks])).unwrap();
+        assert_eq!(reach(&network), [false, false, false, true]);
+        network.heal(first);
+        network.heal(second);
+        assert_eq!(reach(&network), [false, true, false, true]);
+        network.heal_all();
+        assert_eq!(reach(&network), [true; 4]);
+        let cut = |network: &mut Network| network.cut(&BTreeSet::from([a])).is_some();
+        assert!((0..64).all(|_| cut(&mut network)) && !cut(&mut network));
     }
 }

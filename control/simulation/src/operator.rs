@@ -33,6 +33,7 @@ impl World {
         self.settle_key_server()?;
         if !dies {
             self.members[number].removed = Some(self.now);
+            self.moved(number);
             let away = self.dice.spread(Duration::from_secs(60), Duration::from_secs(12 * 3600));
             self.queue.push(self.now + away, Event::Readmit(number));
         }
@@ -63,6 +64,7 @@ impl World {
         let member = &mut self.members[number];
         member.removed = None;
         member.undisturbed = self.now;
+        self.moved(number);
         Ok(())
     }
 

@@ -1,7 +1,6 @@
 //! The key server in a run: its starts and deaths, its clocks, and what becomes of what it says.
 
 use crate::key_server::{Effect, KeyServer};
-use crate::ledger::key_octets;
 use crate::network::Node;
 use crate::scenario::{GROUP, MULTICAST};
 use crate::world::{Clocks, Event, MOST_SPINS, Required, UNIX, World};
@@ -89,6 +88,7 @@ impl World {
                 member.undisturbed = until;
             }
         }
+        self.all_moved();
     }
 
     /// The longest that an SA may live.
@@ -142,7 +142,7 @@ impl World {
             Effect::Pushed(push, to, octets) => {
                 let rekey = &push.rekey;
                 for (spi, keys) in &rekey.keys.teks {
-                    self.ledger.keyed(*spi, &key_octets(keys))?;
+                    self.ledger.keyed(*spi, keys)?;
                 }
                 self.ledger.pushed(rekey.kek, rekey.sequence, &octets)?;
                 self.report.count("PUSHes", 1);
@@ -161,7 +161,7 @@ impl World {
             Effect::Granted(keys, spis, ids) => {
                 self.report.count("registrations keyed", 1);
                 for (spi, keys) in &keys.teks {
-                    self.ledger.keyed(*spi, &key_octets(keys))?;
+                    self.ledger.keyed(*spi, keys)?;
                 }
                 if let Some(ids) = ids {
                     spis.into_iter().try_for_each(|spi| self.ledger.granted(spi, &ids))?;

@@ -2,8 +2,9 @@
 
 use crate::data_plane::Packet;
 use crate::dice::{Dice, stream};
+use crate::in_step::InStep;
 use crate::key_server::{CrashPoint, KeyServer};
-use crate::ledger::{Ledger, key_octets};
+use crate::ledger::{Ledger, are_octets_of};
 use crate::member::Member;
 use crate::network::{Datagram, Network, Node};
 use crate::queue::Queue;
@@ -93,6 +94,7 @@ pub(crate) struct World {
     pub lost: Duration,
     pub required: Required,
     pub bound: Duration,
+    pub in_step: InStep,
     pub ledger: Ledger,
     pub report: Report,
 }
@@ -116,7 +118,7 @@ impl World {
             end: start + options.duration(),
             now: start,
             queue: Queue::new(),
-            network: Network::new(scenario.weather.clone(), Dice::new(options.seed, 2)),
+            network: Network::new(scenario.weather.clone(), options.members, Dice::new(options.seed, 2)),
             members,
             key_server: None,
             store: MemoryStore::default(),
@@ -132,6 +134,7 @@ impl World {
             lost: Duration::ZERO,
             required: Required::default(),
             bound: scenario.convergence_bound(options.members),
+            in_step: InStep::default(),
             ledger: Ledger::default(),
             report: Report::default(),
             dice,
@@ -280,7 +283,7 @@ impl World {
         let Some(control) = &mut member.control else { return Ok(()) };
         let known = control.sas().iter().find(|sa| sa.spi() == packet.spi && sa.receives());
         match known {
-            Some(sa) if key_octets(&sa.keys) == packet.keys => self.report.count("packets opened", 1),
+            Some(sa) if are_octets_of(&packet.keys, &sa.keys) => self.report.count("packets opened", 1),
             Some(sa) => return Err(format!("members {from} and {to} have other keys of SA {}", sa.spi())),
             None => {
                 self.report.count("packets with an unknown SPI", 1);
@@ -306,15 +309,7 @@ impl World {
         let next = self.now + self.dice.between(PROBE / 2, PROBE * 3 / 2);
         self.queue.push(next, Event::Probe(number));
         let first = self.dice.below(self.members.len());
-        let others = (0..self.members.len()).map(|at| (first + at) % self.members.len());
-        let in_step = others.filter(|&other| other != number).find(|&other| {
-            let member = &self.members[other];
-            member.out_of_step.is_none()
-                && member.removed.is_none()
-                && member.control.is_some()
-                && self.network.connects(Node::Member(other), Node::Member(number))
-        });
-        match in_step {
+        match self.in_step.from(self.network.place(Node::Member(number)), first) {
             Some(other) => self.seal(other, 1, &[number]),
             None => {
                 self.members[number].alone = self.now;

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::group::{KekSpi, Selector};
-use crate::member::event::{MemberState, MemberStatus};
+use crate::member::event::{KekStatus, MemberState, MemberStatus};
 use crate::wire::CookiePair;
 
 impl GroupMember {
@@ -26,6 +26,12 @@ impl GroupMember {
             recovery: self.recovery.statistics().clone(),
             counters: self.counters,
         }
+    }
+
+    /// The Rekey SA that PUSH messages come under now; the part of [`status`](Self::status) that is cheap.
+    #[must_use]
+    pub fn kek(&self) -> Option<KekStatus> {
+        self.keks.status()
     }
 
     /// Multicast addresses and ports that rekeys come to: the owner joins them. Changes with
