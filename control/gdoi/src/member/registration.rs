@@ -14,11 +14,9 @@ pub struct RegistrationConfig {
     pub first_pause: Duration,
     /// The longest pause. Default 60 s.
     pub last_pause: Duration,
-    /// A member registers again so long before its SAs end, if no rekey came. Default 60 s; of a short
-    /// life at most a quarter.
+    /// A member registers again so long before its SAs end, if no rekey came. Of a short life at most a
+    /// quarter. Default 60 s: key servers send their rekeys before that, some of them 90 s before the end.
     pub margin: Duration,
-    /// The same as a part of the SAs' life; the longer of the two counts. Default 5 percent.
-    pub margin_percent: u32,
     /// How long one registration may take, with phase 1. Default 20 s.
     pub timeout: Duration,
 }
@@ -29,7 +27,6 @@ impl Default for RegistrationConfig {
             first_pause: Duration::from_secs(1),
             last_pause: Duration::from_secs(60),
             margin: Duration::from_secs(60),
-            margin_percent: 5,
             timeout: Duration::from_secs(20),
         }
     }
@@ -230,8 +227,7 @@ impl Registrar {
         if self.scheduled.is_some_and(|(known, _)| known == horizon) {
             return;
         }
-        let margin = self.config.margin.max(horizon.life * self.config.margin_percent / 100);
-        let margin = margin.min(horizon.life / 4);
+        let margin = self.config.margin.min(horizon.life / 4);
         let left = horizon.end.saturating_duration_since(now);
         // Not all members at the same moment, and never at once: a registration that brought nothing
         // new is not followed by another one without a pause.
@@ -311,8 +307,8 @@ mod tests {
         let life = secs(3600);
         registrar.schedule(Some(Horizon { end: now + life, life }), now, &mut random);
         let first = registrar.next().unwrap();
-        // 5 percent are 180 s; up to a third of that later.
-        assert!((secs(3420)..secs(3480)).contains(&(first - now)), "{:?}", first - now);
+        // Up to a third of the minute later.
+        assert!((secs(3540)..secs(3560)).contains(&(first - now)), "{:?}", first - now);
         // Told the same again, it does not draw anew.
         registrar.schedule(Some(Horizon { end: now + life, life }), now + secs(5), &mut random);
         assert_eq!(registrar.next(), Some(first));

@@ -12,11 +12,13 @@
 //! copy ends between `reach` (and less than a second, because the wire has whole seconds) before the SA
 //! and the SA's own end. A registration likewise states what is left less the time that it may take. A
 //! successor must be in use everywhere by the earliest of these ends: it takes `reach` until the last
-//! one has it and ATD until that one sends with it. So a successor is made
+//! one has it and ATD until that one sends with it. And a member that has heard of no successor a minute
+//! before its copy ends registers again, as members commonly do; if the rekey came later than that, all of
+//! them would, every time. So a successor is made
 //!
 //! ```text
 //! registration = min(10 s, lifetime / 10)
-//! lead = reach + max(reach, registration) + ATD + 1 s
+//! lead = reach + max(reach, registration) + max(ATD, min(60 s, lifetime / 4)) + 1 s
 //! ```
 //!
 //! before the end of an SA, but never in the first quarter of its life.
@@ -29,6 +31,9 @@ const ROUNDING: Duration = Duration::from_secs(1);
 
 /// The longest that a registration may take from its second to its fourth message.
 const REGISTRATION: Duration = Duration::from_secs(10);
+
+/// Members register again so long before their SAs end, of a short life at most a quarter.
+const REGISTERS_AGAIN: Duration = Duration::from_secs(60);
 
 /// Registrations a second that a server is trusted with when a whole group registers again.
 const REGISTRATIONS_A_SECOND: u32 = 200;
@@ -59,7 +64,9 @@ impl Timing {
     /// How long before the end of an SA its successor is made.
     #[must_use]
     pub fn lead(&self, lifetime: Duration) -> Duration {
-        self.wanted_lead(lifetime).min(lifetime * 3 / 4)
+        let registers_again = REGISTERS_AGAIN.min(lifetime / 4);
+        let wanted = self.wanted_lead(lifetime) + registers_again.saturating_sub(self.activation);
+        wanted.min(lifetime * 3 / 4)
     }
 
     /// The shortest lifetime that leaves no member without an SA.
@@ -71,6 +78,7 @@ impl Timing {
         by_rekey.max(by_registration)
     }
 
+    /// The least that leaves no member without an SA.
     fn wanted_lead(&self, lifetime: Duration) -> Duration {
         let allowance = self.reach.max(registration_allowance(lifetime));
         self.reach + allowance + self.activation + ROUNDING

@@ -42,6 +42,25 @@ fn members_are_never_without_an_sa_over_many_generations_of_teks_and_keks() {
 }
 
 #[test]
+fn a_successor_is_there_before_members_would_register_again() {
+    for (lifetime, registers_again) in [(3600, 60), (600, 60), (100, 25)] {
+        let mut settings = group();
+        settings.teks[0].lifetime = seconds(lifetime);
+        let mut world = World::new(settings);
+        (1..=3).for_each(|member| world.register(member));
+        for _ in 0..2 * lifetime {
+            world.pass(seconds(1));
+            for member in world.members.values() {
+                let last = member.teks.values().map(|sa| sa.ends).max().unwrap();
+                let left = last.saturating_duration_since(world.now);
+                assert!(left > seconds(registers_again), "{left:?} of {lifetime} s");
+            }
+        }
+        assert!(world.members[&1].teks.len() >= 3);
+    }
+}
+
+#[test]
 fn a_member_that_hears_only_the_last_retransmission_is_never_without_an_sa_either() {
     let mut settings = group();
     settings.teks[0].lifetime = seconds(10);
