@@ -27,7 +27,9 @@ impl Sad {
             let spi = policy.spi;
             let here = self.contains(spi);
             match keyed.remove(&spi) {
-                Some(Some(keys)) if here => self.refresh(&policy, Some(keys), now, outcome),
+                Some(Some(keys)) if here => {
+                    self.refresh(&policy, Some(keys), source, now, outcome);
+                }
                 Some(Some(keys)) => {
                     let admitted =
                         check_keys(policy.transform, keys).and_then(|()| room.admit(policy.selectors.len()));
@@ -41,7 +43,7 @@ impl Sad {
                 }
                 Some(None) => outcome.refused.push(RefusedSa { spi, why: Refusal::KeysDiffer }),
                 // A PUSH may repeat the policy of what everybody has.
-                None if here && source.rekey => self.refresh(&policy, None, now, outcome),
+                None if here && source.rekey => self.refresh(&policy, None, source, now, outcome),
                 None if here => {}
                 None => {
                     if self.pending.len() < self.limits.sas {
@@ -60,8 +62,17 @@ impl Sad {
         }
     }
 
-    /// An SA that is here: only its lifetime changes.
-    fn refresh(&mut self, policy: &TekPolicy, keys: Option<&TekKeys>, now: Instant, outcome: &mut Outcome) {
+    /// An SA that is here: only its lifetime changes. A PUSH states what was left when it was made, and may
+    /// have been held back since, with a number that is still good: it can bring the end of a life nearer
+    /// and not put it off. A registration is fresh, and can; a member does one before the end.
+    fn refresh(
+        &mut self,
+        policy: &TekPolicy,
+        keys: Option<&TekKeys>,
+        source: Source,
+        now: Instant,
+        outcome: &mut Outcome,
+    ) {
         let spi = policy.spi;
         self.pending.remove(&spi);
         let Some(entry) = self.entries.iter_mut().find(|entry| entry.policy.spi == spi) else { return };
@@ -72,8 +83,11 @@ impl Sad {
         if !same_but_for_lifetime(&entry.policy, policy) {
             outcome.refused.push(RefusedSa { spi, why: Refusal::PolicyDiffers });
         }
-        entry.policy.lifetime = policy.lifetime;
-        entry.expires = now + policy.lifetime;
+        let expires = now + policy.lifetime;
+        if !source.rekey || expires < entry.expires {
+            entry.policy.lifetime = policy.lifetime;
+            entry.expires = expires;
+        }
         self.used.keep_until(spi, entry.expires + self.limits.lifetime);
         outcome.refreshed.push(spi);
     }
