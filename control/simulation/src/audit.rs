@@ -3,14 +3,14 @@
 
 use crate::key_server::{KeyServer, MAX_HALF_OPEN};
 use crate::network::Node;
-use crate::scenario::{LONGEST_DELAY, PROBE};
+use crate::scenario::LONGEST_DELAY;
 use crate::world::{Event, World};
 use std::time::Duration;
 
 /// A member counts an SA's life from the message that brings it, which may be late. By the time that it
 /// takes off for that, a rekey is early; what is left is a slow network, and that a registration may take
 /// 20 s from the second message, which states the lives, to the fourth.
-const LATE: Duration = Duration::from_secs(20).saturating_add(LONGEST_DELAY);
+pub(crate) const LATE: Duration = Duration::from_secs(20).saturating_add(LONGEST_DELAY);
 
 /// SPIs that a member may remember as unknown, and ask for at one time.
 const MOST_REMEMBERED: usize = 4096;
@@ -82,14 +82,11 @@ impl World {
             }
             (false, None) => {
                 self.members[number].out_of_step = Some(self.now);
-                if !self.members[number].probed {
-                    self.members[number].probed = true;
-                    self.members[number].alone = self.start;
-                    let at = self.now + self.dice.between(PROBE / 2, PROBE * 3 / 2);
-                    self.queue.push(at, Event::Probe(number));
-                }
+                self.begin_probing(number);
             }
-            _ => {}
+            // It may have been switched off in between.
+            (false, Some(_)) => self.begin_probing(number),
+            (true, None) => {}
         }
     }
 

@@ -65,6 +65,7 @@ impl World {
         member.removed = None;
         member.undisturbed = self.now;
         self.moved(number);
+        self.begin_probing(number);
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! What a run tells: how much it did, what was done to it, and how soon members were in step again.
 
+use crate::audit::LATE;
 use crate::ledger::LedgerFigures;
 use crate::network::NetworkFigures;
 use crate::scenario::Options;
@@ -146,7 +147,13 @@ impl fmt::Display for Report {
         let days = self.simulated.as_secs_f64() / 86_400.0;
         writeln!(f, "{} runs, {} members, {days:.1} simulated days", self.runs, self.members)?;
         writeln!(f, "digest of all datagrams {:016x}", self.digest)?;
-        writeln!(f, "in step again, bound {} s:", self.bound.as_secs())?;
+        writeln!(f, "no SA was kept for {} s beyond its end", LATE.as_secs())?;
+        writeln!(
+            f,
+            "in step again, each run within a bound of its own, at most {} s;",
+            self.bound.as_secs()
+        )?;
+        writeln!(f, "when nobody had it, that and the longest life of an SA:")?;
         writeln!(f, "  after a change       {}", self.after_change)?;
         writeln!(f, "  after a disturbance  {}", self.after_disturbance)?;
         writeln!(f, "  when nobody had it   {}", self.unnoticed)?;

@@ -89,6 +89,7 @@ impl World {
             }
         }
         self.all_moved();
+        (0..self.members.len()).for_each(|number| self.begin_probing(number));
     }
 
     /// The longest that an SA may live.

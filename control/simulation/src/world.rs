@@ -300,10 +300,23 @@ impl World {
         Ok(())
     }
 
+    /// Packets are to come for a member that is out of step. Not for one that was removed: nobody waits for
+    /// that one, and what all others send now and then is enough for it to try what it must not get.
+    pub(crate) fn begin_probing(&mut self, number: usize) {
+        let member = &mut self.members[number];
+        if member.out_of_step.is_some() && member.removed.is_none() && !member.probed {
+            member.probed = true;
+            member.alone = self.start;
+            let at = self.now + self.dice.between(PROBE / 2, PROBE * 3 / 2);
+            self.queue.push(at, Event::Probe(number));
+        }
+    }
+
     /// A member that is out of step gets packets of one that is not.
     fn probe(&mut self, number: usize) -> Result<(), String> {
-        if self.members[number].out_of_step.is_none() || self.members[number].control.is_none() {
-            self.members[number].probed = false;
+        let member = &mut self.members[number];
+        if member.out_of_step.is_none() || member.control.is_none() || member.removed.is_some() {
+            member.probed = false;
             return Ok(());
         }
         let next = self.now + self.dice.between(PROBE / 2, PROBE * 3 / 2);
