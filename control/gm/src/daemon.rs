@@ -32,8 +32,6 @@ const TICK: Duration = Duration::from_millis(1);
 const CALLS: usize = 16;
 /// Datagrams that are taken at a time.
 const DATAGRAMS: usize = 64;
-/// How long the ports may take to come up before traffic starts without them.
-const LINK_WAIT: Duration = Duration::from_secs(9);
 
 /// What the command line says besides the configuration.
 #[derive(Clone, Debug, Default)]
@@ -149,7 +147,7 @@ pub fn run(mut config: Config, machine: &Machine, options: &Options) -> Result<(
         buffers: config.workers.buffers,
         tx_wait_us: config.workers.tx_wait_us,
         parking: config.parking,
-        link_wait: LINK_WAIT,
+        link_wait: config.workers.link_wait,
     };
     let policy = member.sad_mut().policy_state();
     let plane = Dataplane::start(&eal, &plane_config, &policy).map_err(|error| {

@@ -111,7 +111,13 @@ mod tests {
     fn config(eal: &[&str]) -> Config {
         Config {
             eal_args: eal.iter().map(|&argument| argument.to_owned()).collect(),
-            workers: Workers { cores: vec![1], idle: Idle::Spin, buffers: 1024, tx_wait_us: 0 },
+            workers: Workers {
+                cores: vec![1],
+                idle: Idle::Spin,
+                buffers: 1024,
+                tx_wait_us: 0,
+                link_wait: std::time::Duration::ZERO,
+            },
             parking: ParkingLimits::OFF,
             links: Vec::new(),
             control: Control {

@@ -57,6 +57,8 @@ pub struct Workers {
     pub buffers: u32,
     /// How long a full transmit queue is tried again, in microseconds.
     pub tx_wait_us: u32,
+    /// How long the ports may take to come up before traffic starts without them.
+    pub link_wait: Duration,
 }
 
 /// `[control]`.
@@ -187,7 +189,7 @@ fn workers(root: &Section<'_>, machine: &Machine) -> Result<Workers, ConfigError
     let Some(section) = root.table("workers")? else {
         return Err(root.missing("workers", "[workers] with cores = [...], one core for each worker"));
     };
-    section.only(&["cores", "idle", "buffers", "tx_wait_us"])?;
+    section.only(&["cores", "idle", "buffers", "tx_wait_us", "link_wait_ms"])?;
     let cores_value = section.need("cores", "the CPU of each worker, such as cores = [1]")?;
     let mut cores = Vec::new();
     let available = machine.cpu_list();
@@ -217,6 +219,9 @@ fn workers(root: &Section<'_>, machine: &Machine) -> Result<Workers, ConfigError
             .map_or(Ok(Idle::Spin), |value| value.choice(&[("spin", Idle::Spin), ("sleep", Idle::Sleep)]))?,
         buffers: integer("buffers", 1024..=16_777_216, "a number of packet buffers", 16_384)?,
         tx_wait_us: integer("tx_wait_us", 0..=1_000_000, "a time in microseconds", 100)?,
+        link_wait: Duration::from_millis(
+            integer("link_wait_ms", 0..=600_000, "a time in milliseconds", 9_000)?.into(),
+        ),
     })
 }
 

@@ -43,7 +43,13 @@ fn prefix(address: &str, length: u8) -> Prefix {
 fn what_is_not_said_has_its_default() {
     let config = parse(BASE).unwrap();
     assert_eq!(config.eal_args, [""; 0]);
-    let workers = Workers { cores: vec![1], idle: Idle::Spin, buffers: 16_384, tx_wait_us: 100 };
+    let workers = Workers {
+        cores: vec![1],
+        idle: Idle::Spin,
+        buffers: 16_384,
+        tx_wait_us: 100,
+        link_wait: Duration::from_secs(9),
+    };
     assert_eq!(config.workers, workers);
     assert_eq!(config.parking, ParkingLimits { packets: 1024, octets: 2 << 20, age: Duration::from_secs(1) });
     assert_eq!(config.links[0].mtu, 1500);

@@ -69,6 +69,7 @@ const TABLE: &[Row] = &[
     ("cores = [1]", "cores = [-1]", "2:10", "workers.cores", "expected a CPU number from 0 to 4294967295, found -1"),
     ("cores = [1]", "cores = [1]\nidle = \"slep\"", "3:8", "workers.idle", "expected \"spin\" or \"sleep\", found \"slep\"; did you mean \"sleep\"?"),
     ("cores = [1]", "cores = [1]\nbuffers = 10", "3:11", "workers.buffers", "from 1024 to 16777216, found 10"),
+    ("cores = [1]", "cores = [1]\nlink_wait_ms = 600_001", "3:16", "workers.link_wait_ms", "found 600_001"),
     ("cores = [1]", "cores = [1]\ntx_wait_us = 2_000_000", "3:14", "workers.tx_wait_us", "found 2_000_000"),
 
     // Parking.
