@@ -8,6 +8,7 @@ pub mod credentials;
 mod document;
 mod error;
 pub mod files;
+pub mod interface;
 pub mod logging;
 pub mod protocol;
 pub mod psk;

@@ -1,11 +1,11 @@
 //! The member's UDP sockets: the GDOI port that all groups share, and one for each multicast group that
 //! rekeys come to. Control thread; never waits, and knows nothing of what is in a datagram.
 
+use getvpn_config::interface;
 use socket2::{Domain, Protocol, Socket, Type};
-use std::fs;
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::task::Poll;
 use tokio::net::UdpSocket;
 use tracing::{info, warn};
@@ -165,24 +165,13 @@ fn join(group: SocketAddr, interface: Option<IpAddr>) -> io::Result<std::net::Ud
         }
         IpAddr::V6(address) => {
             let index = match interface {
-                Some(IpAddr::V6(interface)) => interface_of(interface)?,
+                Some(IpAddr::V6(interface)) => interface::of_address(interface)?,
                 _ => 0,
             };
             socket.join_multicast_v6(&address, index)?;
         }
     }
     Ok(socket.into())
-}
-
-/// The number of the interface that has an IPv6 address.
-fn interface_of(address: Ipv6Addr) -> io::Result<u32> {
-    let wanted = format!("{:032x}", address.to_bits());
-    let table = fs::read_to_string("/proc/net/if_inet6")?;
-    let line = table.lines().find(|line| line.starts_with(&wanted));
-    let index = line.and_then(|line| line.split_whitespace().nth(1));
-    index.and_then(|index| u32::from_str_radix(index, 16).ok()).ok_or_else(|| {
-        io::Error::new(ErrorKind::AddrNotAvailable, format!("no interface has the address {address}"))
-    })
 }
 
 #[cfg(test)]
@@ -222,13 +211,5 @@ mod tests {
         sockets.send(from, b"welcome");
         let mut buffer = [0; 16];
         assert_eq!(peer.recv(&mut buffer).await.unwrap(), 7);
-    }
-
-    #[test]
-    fn the_loopback_interface_has_the_loopback_address() {
-        if let Ok(index) = interface_of(Ipv6Addr::LOCALHOST) {
-            assert!(index > 0);
-        }
-        assert!(interface_of("2001:db8::77".parse().unwrap()).is_err());
     }
 }

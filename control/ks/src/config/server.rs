@@ -121,6 +121,12 @@ fn listen(section: &Section<'_>) -> Result<Vec<SocketAddr>, ConfigError> {
     let mut listen: Vec<SocketAddr> = Vec::new();
     for value in named.one_or_several() {
         let address = protocol::socket_address(&value, WHAT)?;
+        if address.ip().is_unspecified() {
+            return Err(value.error(format!(
+                "{address} is every address; name each one that members use, so that answers leave from the one \
+                 that was asked"
+            )));
+        }
         if address.ip().is_multicast() {
             return Err(value.error(format!("{address} is a multicast address; name one of this machine")));
         }

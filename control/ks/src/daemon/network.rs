@@ -4,6 +4,7 @@
 
 use super::store::Sending;
 use crate::config::Config;
+use getvpn_config::interface;
 use getvpn_gdoi::crypto::SystemRandom;
 use rustix::net::sockopt;
 use std::collections::HashMap;
@@ -36,11 +37,6 @@ pub(super) struct Datagram {
 /// Why an address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
 pub enum NetworkError {
-    /// Answers could leave from another address than was asked.
-    #[error(
-        "listen {0}: name each address that members use, so that answers leave from the one that was asked"
-    )]
-    Unspecified(SocketAddr),
     /// The system does not let it.
     #[error("listen {0}: {1}")]
     Bind(SocketAddr, std::io::Error),
@@ -66,9 +62,6 @@ impl Network {
         let mut listen = HashMap::new();
         for address in &mut config.server.listen {
             let socket = bind(*address).map_err(|e| NetworkError::Bind(*address, e))?;
-            if address.ip().is_unspecified() {
-                return Err(NetworkError::Unspecified(*address));
-            }
             let bound = socket.local_addr().map_err(|e| NetworkError::Bind(*address, e))?;
             listen.insert(*address, bound);
             *address = bound;
@@ -143,8 +136,16 @@ fn bind(address: SocketAddr) -> std::io::Result<UdpSocket> {
     if sockopt::set_socket_recv_buffer_size_force(&socket, RECEIVE_BUFFER).is_err() {
         let _ = sockopt::set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER);
     }
-    if address.is_ipv4() {
-        socket.set_multicast_ttl_v4(MULTICAST_TTL)?;
+    // IPv4 multicast leaves by the interface that has the source address; IPv6 wants to be told which.
+    match address.ip() {
+        IpAddr::V4(_) => socket.set_multicast_ttl_v4(MULTICAST_TTL)?,
+        IpAddr::V6(ip) => {
+            let socket = socket2::SockRef::from(&socket);
+            socket.set_multicast_hops_v6(MULTICAST_TTL)?;
+            if let Ok(interface) = interface::of_address(ip) {
+                socket.set_multicast_if_v6(interface)?;
+            }
+        }
     }
     UdpSocket::from_std(socket)
 }

@@ -51,6 +51,8 @@ const TABLE: &[Row] = &[
     ("[\"192.0.2.1:848\"]", "848", "2:10", "server.listen", "expected an address with its port, such as \"192.0.2.1:848\", found an integer"),
     ("[\"192.0.2.1:848\"]", "\"192.0.2.1\"", "2:10", "server.listen", "\"192.0.2.1\" is no address with a port"),
     ("[\"192.0.2.1:848\"]", "[\"192.0.2.1:848\", \"192.0.2.1:848\"]", "2:28", "server.listen", "named twice"),
+    ("[\"192.0.2.1:848\"]", "[\"192.0.2.1:848\", \"0.0.0.0:848\"]", "2:28", "server.listen", "0.0.0.0:848 is every address; name each one"),
+    ("[\"192.0.2.1:848\"]", "\"[::]:848\"", "2:10", "server.listen", "[::]:848 is every address; name each one"),
     ("[\"192.0.2.1:848\"]", "[\"239.0.0.1:848\"]", "2:11", "server.listen", "239.0.0.1:848 is a multicast address"),
     ("\"ks1.example.net\"", "\"192.0.2.1:848\"", "3:12", "server.local_id", "is no identity; write an address, a domain name"),
     ("[[peer]]", "psk_file = \"open.psk\"\n[[peer]]", "4:12", "server.psk_file", "open.psk holds keys and others may use it (mode 0644); do `chmod 600 "),
