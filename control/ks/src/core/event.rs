@@ -75,7 +75,7 @@ pub enum AskOutcome {
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// The group's name; empty when there is none.
+    /// The group's name; the number that a member asked for when there is no such group.
     pub group: Arc<str>,
     /// What.
     pub what: What,

@@ -215,7 +215,9 @@ impl Authority {
     fn refuse(&mut self, pull: PullRef, peer: &Peer, group: GroupId, why: Refusal) {
         self.out.counters.add(why.count());
         let name = self.access.identify(peer).map_or_else(|_| peer.proof.to_string(), |key| key.to_string());
-        let group = self.groups.get(&group).map_or("", |group| group.settings().name.as_str()).into();
+        // A group that is not served has no name here, only the number that was asked for.
+        let known = self.groups.get(&group).map(|group| group.settings().name.as_str().into());
+        let group = known.unwrap_or_else(|| group.to_string().into());
         self.out.log(Event { group, what: What::Refused { peer: peer.address, name, why } });
         self.out.act(Action::Refuse { pull, why });
     }

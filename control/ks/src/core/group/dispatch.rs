@@ -259,7 +259,7 @@ impl Group {
     fn send_next(&mut self, id: MemberId, context: &mut Context<'_>) {
         let Some(mut target) = self.dispatch.forget(id) else { return };
         let messages = std::mem::take(&mut target.messages);
-        target.messages = if messages.is_empty() { self.messages_for(id, context) } else { messages };
+        target.messages = if messages.is_empty() { self.messages_for(id, true, context) } else { messages };
         self.send_to(id, &target.messages, context);
         target.tries -= 1;
         target.due = context.now.after(self.settings.rekey.interval);
@@ -268,13 +268,18 @@ impl Group {
         }
     }
 
-    /// The latest rekey's messages for one member.
-    fn messages_for(&mut self, id: MemberId, context: &mut Context<'_>) -> Vec<Arc<PushMessage>> {
+    /// The latest rekey's messages for one member: those that go by unicast, or those that go by multicast.
+    fn messages_for(
+        &mut self,
+        id: MemberId,
+        by_unicast: bool,
+        context: &mut Context<'_>,
+    ) -> Vec<Arc<PushMessage>> {
         let Some(member) = self.members.get(id) else { return Vec::new() };
         let places = self.listens(member);
         let serial = self.dispatch.serial;
         let messages = places
-            .filter(|&place| self.keks[place].kek.transport == Transport::Unicast)
+            .filter(|&place| (self.keks[place].kek.transport == Transport::Unicast) == by_unicast)
             .collect::<Vec<_>>()
             .into_iter()
             .filter_map(|place| self.message(place, context))
@@ -373,10 +378,13 @@ impl Group {
                 return AskOutcome::Coalesced;
             }
             self.answer_by_multicast(context);
+            // To itself too: that multicast does not get there may be why it asks.
+            let messages = self.messages_for(id, false, context);
+            self.send_to(id, &messages, context);
             return AskOutcome::Answered;
         }
         self.freshen(id, context.now);
-        let messages = self.messages_for(id, context);
+        let messages = self.messages_for(id, true, context);
         self.send_to(id, &messages, context);
         let due = context.now.after(self.settings.rekey.interval);
         let target = match self.dispatch.forget(id) {

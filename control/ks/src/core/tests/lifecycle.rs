@@ -247,6 +247,19 @@ fn sync_04_multicast_answers_many_with_one_rekey() {
 }
 
 #[test]
+fn sync_04_a_member_that_multicast_does_not_reach_is_answered_itself() {
+    let mut world = World::new(multicast());
+    (1..=2).for_each(|member| world.register(member));
+    world.members.get_mut(&1).unwrap().without_multicast = true;
+    world.authority.rekey(world.now(), GROUP, RekeyWhat::Teks, &mut world.random).unwrap();
+    world.pass(seconds(5));
+    let newest = world.newest();
+    assert!(!world.members[&1].live(world.now).contains(&newest));
+    assert_eq!(world.ask(1, newest), AskOutcome::Answered);
+    assert!(world.members[&1].live(world.now).contains(&newest));
+}
+
+#[test]
 fn a_policy_change_makes_what_is_new_and_ends_what_is_old_soon() {
     let mut world = World::new(group());
     world.register(1);
@@ -285,6 +298,8 @@ fn a_group_that_is_no_longer_configured_is_deleted_at_its_members_and_then_forgo
     assert!(world.authority.group(GROUP).is_none());
     world.register(1);
     assert_eq!(world.members[&1].refused, [Refusal::UnknownGroup]);
+    // There is no name any longer, so the log has the number.
+    assert_eq!(world.last_group, GROUP.to_string());
 }
 
 #[test]

@@ -26,6 +26,8 @@ pub struct FakeMember {
     pub teks: HashMap<EspSpi, FakeSa>,
     pub sids: Vec<u32>,
     pub refused: Vec<Refusal>,
+    /// The network loses multicast on its way there.
+    pub without_multicast: bool,
     pub pushes: usize,
     /// Told to register again.
     pub told_to_register: bool,
@@ -89,6 +91,8 @@ pub struct World {
     pub gained: Duration,
     pub members: BTreeMap<u8, FakeMember>,
     pub events: Vec<What>,
+    /// The group of the last one.
+    pub last_group: String,
     pub sent: usize,
     /// Signing keys that were asked for and not made yet.
     pub keys_wanted: Vec<(GroupId, KeyKind)>,
@@ -133,6 +137,7 @@ impl World {
             up,
             members: BTreeMap::new(),
             events: Vec::new(),
+            last_group: String::new(),
             sent: 0,
             keys_wanted: Vec::new(),
             make_keys: true,
@@ -209,13 +214,19 @@ impl World {
                 self.sent += 1;
                 self.check_push(&push);
                 let everybody = to == MULTICAST.parse().unwrap();
-                let hears: Vec<_> =
-                    self.members.keys().copied().filter(|m| everybody || peer(*m).address == to).collect();
+                let hears = |(&m, member): (&u8, &FakeMember)| {
+                    let reached = (everybody && !member.without_multicast) || peer(m).address == to;
+                    reached.then_some(m)
+                };
+                let hears: Vec<_> = self.members.iter().filter_map(hears).collect();
                 hears.into_iter().for_each(|member| self.deliver(member, &push));
             }
             Action::Disconnect { .. } => {}
             Action::MakeSigningKey { group, kind } => self.keys_wanted.push((group, kind)),
-            Action::Log(event) => self.events.push(event.what),
+            Action::Log(event) => {
+                self.last_group = event.group.to_string();
+                self.events.push(event.what);
+            }
         }
     }
 
