@@ -339,10 +339,11 @@ impl Sad {
         true
     }
 
-    /// Whether an SA cannot be sent with for want of sender IDs.
+    /// Whether an SA cannot be sent with for want of sender IDs. One that newer ones have replaced needs none.
     #[must_use]
     pub fn lacks_sender_ids(&self) -> bool {
-        self.entries.iter().any(|entry| entry.sends_by_direction() && entry.sender == SenderUse::Missing)
+        let lacks = |entry: &SaEntry| entry.sends_by_direction() && entry.sender == SenderUse::Missing;
+        self.entries.iter().any(|entry| lacks(entry) && entry.retires.is_none())
     }
 
     /// The SAs, the oldest first.

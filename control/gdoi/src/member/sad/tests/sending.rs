@@ -76,6 +76,23 @@ fn an_sa_that_was_deleted_and_comes_back_goes_on_behind_its_last_iv() {
 }
 
 #[test]
+fn a_replaced_sa_that_comes_back_without_its_sender_ids_needs_no_others() {
+    let (mut sad, now) = new();
+    register(&mut sad, &[tek(0x1001, 3600)], now);
+    sad.rekey(&rekey(&[tek(0x1002, 3600)]), &[], 0, now);
+    let later = now + ATD + DTD;
+    assert_eq!(sad.advance(now + ATD), []);
+    assert_eq!(sad.advance(later), [(EspSpi(0x1001), Left::Replaced)]);
+    sad.rekey(&rekey(&[tek(0x1001, 3600), tek(0x1002, 3600)]), &[], 0, later);
+    assert!(sad.sender_ids_exhausted(EspSpi(0x1001), later), "how far it was is forgotten");
+    assert_eq!(senders(&sad), [0x1002]);
+    assert!(!sad.lacks_sender_ids(), "it is there to receive with");
+    // Unless it is all that there is to send with.
+    sad.delete(EspSpi(0x1002), later);
+    assert!(sad.lacks_sender_ids());
+}
+
+#[test]
 fn sender_ids_that_would_repeat_an_iv_are_not_taken() {
     let (mut sad, now) = new();
     assert_eq!(sad.set_sender_ids(0, sender_ids(&[4, 4]), now), Err(SenderIdsError::Twice(4)));
