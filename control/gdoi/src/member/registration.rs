@@ -7,6 +7,9 @@ use crate::crypto::Random;
 use std::fmt;
 use std::time::{Duration, Instant};
 
+/// A key server that has less time to answer than that is as good as not asked.
+const SHORTEST_TRY: Duration = Duration::from_secs(2);
+
 /// The policy of registering.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RegistrationConfig {
@@ -88,6 +91,8 @@ pub struct Registrar {
     pause: Duration,
     state: State,
     scheduled: Option<(Horizon, Instant)>,
+    /// When what the registration in progress, or the one that waits, is to renew will have ended.
+    ends: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,6 +115,7 @@ impl Registrar {
             failures: 0,
             state: State::Waiting(now, Reason::Start),
             scheduled: None,
+            ends: None,
         }
     }
 
@@ -138,16 +144,17 @@ impl Registrar {
         match self.state {
             State::Idle => self.scheduled.map(|(_, at)| at),
             State::Waiting(at, _) => Some(at),
-            State::Registering(since, _) => Some(since + self.config.timeout),
+            State::Registering(since, _) => Some(self.deadline(since)),
         }
     }
 
     /// Begins a registration if one is due; returns the key server and why.
     pub fn begin(&mut self, now: Instant) -> Option<(usize, Reason)> {
-        if let (State::Idle, Some((_, at))) = (self.state, self.scheduled)
+        if let (State::Idle, Some((horizon, at))) = (self.state, self.scheduled)
             && at <= now
         {
             self.scheduled = None;
+            self.ends = Some(horizon.end);
             self.state = State::Waiting(at, Reason::Ending);
         }
         match self.state {
@@ -162,7 +169,15 @@ impl Registrar {
     /// Whether the registration in progress takes too long.
     #[must_use]
     pub fn is_overdue(&self, now: Instant) -> bool {
-        matches!(self.state, State::Registering(since, _) if since + self.config.timeout <= now)
+        matches!(self.state, State::Registering(since, _) if self.deadline(since) <= now)
+    }
+
+    /// Until when the registration in progress may take. Where SAs are about to end and there is another key
+    /// server, only so long that there is as much time left for the other one.
+    fn deadline(&self, since: Instant) -> Instant {
+        let left = self.ends.filter(|_| self.key_servers > 1).map(|end| end.saturating_duration_since(since));
+        let share = left.filter(|left| !left.is_zero()).map(|left| (left / 2).max(SHORTEST_TRY));
+        since + share.map_or(self.config.timeout, |share| share.min(self.config.timeout))
     }
 
     /// Since when a registration is in progress, and why.
@@ -201,6 +216,7 @@ impl Registrar {
         self.failures = 0;
         self.pause = self.config.first_pause;
         self.scheduled = None;
+        self.ends = None;
     }
 
     /// The registration in progress has failed: the next key server follows at once, and after a round
@@ -330,6 +346,23 @@ mod tests {
         registrar.succeeded();
         registrar.schedule(Some(Horizon { end: now, life: secs(20) }), now, &mut random);
         assert_eq!(registrar.next(), Some(now + secs(1)));
+    }
+
+    #[test]
+    fn before_sas_end_a_key_server_gets_half_of_the_time_so_that_the_next_one_has_as_much() {
+        let life = secs(24);
+        for (key_servers, patience) in [(1, secs(20)), (2, secs(2))] {
+            let (mut registrar, now, mut random) = registrar(key_servers);
+            registrar.begin(now).unwrap();
+            registrar.succeeded();
+            registrar.schedule(Some(Horizon { end: now + life, life }), now, &mut random);
+            let began = registrar.next().unwrap();
+            let left = now + life - began;
+            assert_eq!(registrar.begin(began), Some((0, Reason::Ending)));
+            let deadline = registrar.next().unwrap();
+            assert_eq!(deadline - began, patience.max(if key_servers > 1 { left / 2 } else { patience }));
+            assert!(registrar.is_overdue(deadline) && !registrar.is_overdue(deadline - secs(1)));
+        }
     }
 
     #[test]
