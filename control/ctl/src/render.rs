@@ -54,6 +54,14 @@ pub fn status(status: &Status) -> String {
         ]);
     }
     section(&mut out, &groups);
+    if status.groups.iter().any(|group| group.failed.is_some()) {
+        let mut failed = table(&[("group", L), ("registration failed", R), ("why", L)]);
+        for (group, last) in status.groups.iter().filter_map(|group| Some((group, group.failed.as_ref()?))) {
+            let ago = format!("{} ago", duration(last.ago_s));
+            failed.add_row(vec![cell(&group.name, L), cell(&ago, R), cell(&last.why, L)]);
+        }
+        section(&mut out, &failed);
+    }
     if status.groups.iter().any(|group| group.kek.is_some()) {
         let mut keks = table(&[("group", L), ("KEK", L), ("last rekey", R), ("left", R)]);
         for (group, kek) in status.groups.iter().filter_map(|group| Some((group, group.kek.as_ref()?))) {

@@ -68,6 +68,9 @@ pub struct GroupStatus {
     /// The Rekey SA of the group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kek: Option<Kek>,
+    /// Why the last registration failed, unless one has succeeded since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<LastRegistration>,
     /// SAs in force.
     pub sas: u64,
 }

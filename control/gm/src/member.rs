@@ -124,7 +124,8 @@ impl Member {
                 id: group.id,
                 state: standing.as_ref().map_or(manual, |standing| standing.state).into(),
                 key_server: standing.as_ref().map(|standing| standing.key_server.clone()),
-                kek: standing.and_then(|standing| standing.kek),
+                kek: standing.as_ref().and_then(|standing| standing.kek.clone()),
+                failed: standing.and_then(|standing| standing.failed),
                 sas: sas as u64,
             }
         });

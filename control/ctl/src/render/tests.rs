@@ -184,6 +184,7 @@ fn status_names_links_and_groups() {
             state: "manual".into(),
             key_server: None,
             kek: None,
+            failed: None,
             sas: 2,
         }],
     });
@@ -224,10 +225,12 @@ fn a_registered_group_is_shown_with_its_kek() {
             state: "re-registering".into(),
             key_server: Some("192.0.2.100:848".into()),
             kek: Some(kek),
+            failed: Some(LastRegistration { ago_s: 61, why: "192.0.2.99:848: no answer in time".into() }),
             sas: 2,
         }],
     });
     assert!(text.contains("00112233445566778899aabbccddeeff           7  23 h 59 min"), "{text}");
+    assert!(text.contains("1 min 1 s ago  192.0.2.99:848: no answer in time"), "{text}");
     assert!(widest(&text) <= 100, "{text}");
 }
 

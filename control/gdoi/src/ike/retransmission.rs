@@ -36,6 +36,11 @@ impl Retransmission {
         self.due
     }
 
+    /// How often it was sent.
+    pub(super) fn sent(&self) -> u32 {
+        self.sent
+    }
+
     pub(super) fn at(&mut self, now: Instant, timing: &Timing, random: &mut dyn Random) -> Due {
         if now < self.due {
             return Due::NotYet;

@@ -40,6 +40,13 @@ pub enum MemberEvent {
         /// Why.
         why: Phase1Loss,
     },
+    /// A phase 1 that was to follow another one, or that INVALID-SPI needs, could not be made.
+    Phase1Failed {
+        /// With whom.
+        key_server: SocketAddr,
+        /// Why.
+        why: IkeError,
+    },
     /// A registration is complete.
     Registered {
         /// With whom.
@@ -199,6 +206,10 @@ pub struct MemberCounters {
     pub hints: u64,
     /// Phase 1s that were established.
     pub phase1: u64,
+    /// Messages of phase 1s that were refused, while the right one could still come.
+    pub refused_phase1: u64,
+    /// Phase 1s that could not be made.
+    pub failed_phase1: u64,
 }
 
 /// The Rekey SA, for people.
@@ -223,8 +234,8 @@ pub struct MemberStatus {
     pub phase1: bool,
     /// When the last registration was completed, and why it was made.
     pub registered: Option<(Instant, Reason)>,
-    /// Why the last registration failed, and when.
-    pub last_failure: Option<(Instant, RegistrationError)>,
+    /// When the last registration failed, with which key server, and why.
+    pub last_failure: Option<(Instant, SocketAddr, RegistrationError)>,
     /// When the member tries again, if it pauses.
     pub backs_off_until: Option<Instant>,
     /// The Rekey SA.

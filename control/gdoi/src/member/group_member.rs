@@ -56,7 +56,7 @@ pub struct GroupMember {
     pull: Option<Pull>,
     plausibility: Option<PlausibilityTest>,
     registered: Option<(Instant, Reason)>,
-    last_failure: Option<(Instant, RegistrationError)>,
+    last_failure: Option<(Instant, SocketAddr, RegistrationError)>,
     asked: VecDeque<Ended>,
     counters: MemberCounters,
     sender_ids_from: Instant,
@@ -356,8 +356,12 @@ impl GroupMember {
                 }
                 self.recovery.ask_again(now);
             }
+            Change::Refused => self.counters.refused_phase1 += 1,
             Change::Failed(error) => {
-                if self.registrar.registering().is_some() && self.pull.is_none() {
+                self.counters.failed_phase1 += 1;
+                if self.registrar.registering().is_none() {
+                    self.tell(MemberEvent::Phase1Failed { key_server, why: error });
+                } else if self.pull.is_none() {
                     self.registration_failed(error.into(), now, random);
                 }
             }

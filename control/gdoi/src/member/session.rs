@@ -7,6 +7,7 @@ use super::event::Phase1Loss;
 use crate::crypto::Random;
 use crate::ike::{
     DeadPeerDetection, DpdAction, DpdTiming, IkeError, IkeSa, InitiatorConfig, MainMode, Notice, Progress,
+    unprotected_notify,
 };
 use crate::wire::CookiePair;
 use std::net::SocketAddr;
@@ -38,6 +39,8 @@ pub(super) struct Session {
     made: Option<Made>,
     making: Option<MainMode>,
     making_since: Instant,
+    /// Whether the key server was told that a message of it is refused: once for each attempt.
+    complained: bool,
     /// Before that no phase 1 is made out of suspicion.
     make_from: Instant,
     pause: Duration,
@@ -60,6 +63,8 @@ struct Made {
 #[derive(Debug)]
 pub(super) enum Change {
     Established,
+    /// A message of an attempt to make one is refused; the right one may still come.
+    Refused,
     /// An attempt to make one has failed.
     Failed(IkeError),
     Lost(Phase1Loss),
@@ -76,6 +81,7 @@ impl Session {
             made: None,
             making: None,
             making_since: now,
+            complained: false,
             make_from: now,
             pause: FIRST_PAUSE,
             suspect_at: None,
@@ -112,6 +118,7 @@ impl Session {
             return Ok(());
         }
         self.making_since = now;
+        self.complained = false;
         self.make_from = now + self.pause;
         self.pause = (self.pause * 2).min(LAST_PAUSE);
         let mut making = MainMode::initiate(Arc::clone(&self.config), self.address, now, random)?;
@@ -133,9 +140,9 @@ impl Session {
         self.making.is_none().then_some(self.make_from)
     }
 
-    /// The attempt to make one takes too long.
-    pub(super) fn give_up_making(&mut self) {
-        self.making = None;
+    /// The attempt to make one takes too long. Why it got no further, if there was one.
+    pub(super) fn give_up_making(&mut self) -> Option<IkeError> {
+        self.making.take().map(|mut making| making.give_up())
     }
 
     /// Whether a datagram's cookies are those of an established phase 1, or of one that is being made.
@@ -158,7 +165,7 @@ impl Session {
         let making = self.making.as_mut()?;
         let progress = making.handle(now, unix_time, datagram, random);
         self.outgoing.extend(making.poll_transmit());
-        let over = making.is_over();
+        let (over, cookies) = (making.is_over(), making.cookies());
         match progress {
             Ok(Progress::Established(sa)) => {
                 self.making = None;
@@ -170,11 +177,15 @@ impl Session {
                 self.pause = FIRST_PAUSE;
                 Some(Change::Established)
             }
-            Err(error) if over => {
-                self.making = None;
-                Some(Change::Failed(error))
+            Err(error) => {
+                self.complain(cookies, &error);
+                if over {
+                    self.making = None;
+                    return Some(Change::Failed(error));
+                }
+                Some(Change::Refused)
             }
-            Ok(_) | Err(_) => None,
+            Ok(_) => None,
         }
     }
 
@@ -294,6 +305,14 @@ impl Session {
                 None
             }
             DpdAction::Dead => Some(self.lose(Phase1Loss::Dead)),
+        }
+    }
+
+    /// Tells the key server in the clear why a message of it is refused, so that its operator sees it too.
+    fn complain(&mut self, cookies: CookiePair, error: &IkeError) {
+        if let Some(why) = error.notify().filter(|_| !self.complained) {
+            self.complained = true;
+            self.outgoing.extend(unprotected_notify(cookies, why));
         }
     }
 

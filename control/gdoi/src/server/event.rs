@@ -2,7 +2,7 @@
 
 use crate::group::{EspSpi, NamedGroup};
 use crate::ike::PeerInfo;
-use crate::wire::CookiePair;
+use crate::wire::{CookiePair, NotifyType};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -39,7 +39,7 @@ pub struct Peer {
 }
 
 /// Something that the owner decides or wants to know. All of it is authenticated, but for
-/// [`ServerEvent::Ack`] and [`ServerEvent::Refused`].
+/// [`ServerEvent::Ack`], [`ServerEvent::Hint`] and [`ServerEvent::Refused`].
 #[derive(Clone, Debug)]
 pub enum ServerEvent {
     /// A phase 1 was established.
@@ -91,6 +91,14 @@ pub enum ServerEvent {
         from: SocketAddr,
         /// The whole message.
         datagram: Vec<u8>,
+    },
+    /// A member that has or makes a phase 1, or somebody in its name, says in the clear that something is
+    /// wrong. It changes nothing; for the log, limited in number.
+    Hint {
+        /// Where it came from, or who is named there as the source.
+        from: SocketAddr,
+        /// What it says.
+        notify: NotifyType,
     },
     /// A message or a phase 1 was refused; for the log, limited in number.
     Refused {

@@ -7,6 +7,7 @@
 //! answer.
 
 mod counters;
+mod error;
 mod event;
 mod session;
 mod table;
@@ -19,14 +20,14 @@ pub use event::{EndReason, Peer, PullId, ServerEvent, Transmit};
 use crate::crypto::Random;
 use crate::group::{GroupKeys, GroupPolicy};
 use crate::ike::{
-    DeadPeerDetection, DpdTiming, IkeError, IkeSa, MainMode, Notice, Progress, Refusal, ResponderConfig,
-    unprotected_notify,
+    DeadPeerDetection, DpdTiming, IkeError, IkeSa, MainMode, Notice, Progress, ResponderConfig,
+    unprotected_hint, unprotected_notify,
 };
-use crate::pull::PullError;
-use crate::wire::{Compat, Cookie, CookiePair, ExchangeType, Flags, NotifyType, WireError, split_datagram};
+use crate::wire::{Compat, Cookie, CookiePair, ExchangeType, Flags, NotifyType, split_datagram};
+use error::ServerError;
 use session::{Outcome, Session};
 use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use table::{Phase1Table, State};
@@ -35,7 +36,8 @@ use table::{Phase1Table, State};
 const MAX_PULLS: usize = 4;
 /// Phase 1s that one address and port may have at a time.
 const MAX_PER_PEER: usize = 4;
-/// Refusals that are told by an event, and answered by an unprotected notification, in a second.
+/// Refusals and hints that are told by an event, and refusals that are answered by an unprotected notification,
+/// in a second.
 const REFUSALS_PER_SECOND: u32 = 20;
 
 /// What a key server's endpoint is told.
@@ -51,45 +53,6 @@ pub struct ServerConfig {
     pub max_half_open_per_address: usize,
     /// Established phase 1s at a time; beyond that the one that was longest there makes room.
     pub max_established: usize,
-}
-
-/// A message that changed nothing, and why.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-enum ServerError {
-    #[error(transparent)]
-    Ike(#[from] IkeError),
-    #[error("registration: {0}")]
-    Pull(#[from] PullError),
-    #[error("{0} has too many half-open phase 1s already")]
-    TooManyHalfOpen(IpAddr),
-    #[error("there are too many half-open phase 1s already")]
-    NoRoom,
-}
-
-impl From<WireError> for ServerError {
-    fn from(error: WireError) -> Self {
-        Self::Ike(error.into())
-    }
-}
-
-impl ServerError {
-    /// What it counts as; what is half-open too often has counters of its own.
-    fn refusal(&self) -> Option<Refusal> {
-        match self {
-            Self::Ike(error) => Some(error.refusal()),
-            Self::Pull(PullError::Hash(_) | PullError::NoHash(_)) => Some(Refusal::Hash),
-            Self::Pull(PullError::CannotSend(_)) => Some(Refusal::Internal),
-            Self::Pull(_) => Some(Refusal::Malformed),
-            Self::TooManyHalfOpen(_) | Self::NoRoom => None,
-        }
-    }
-
-    fn notify(&self) -> Option<NotifyType> {
-        match self {
-            Self::Ike(error) => error.notify(),
-            Self::Pull(_) | Self::TooManyHalfOpen(_) | Self::NoRoom => None,
-        }
-    }
 }
 
 /// The key server's endpoint.
@@ -248,7 +211,7 @@ impl Server {
         datagram: &[u8],
         random: &mut dyn Random,
     ) -> Result<(), ServerError> {
-        let (header, _) = split_datagram(datagram)?;
+        let (header, body) = split_datagram(datagram)?;
         if header.exchange == ExchangeType::GroupkeyPushAck {
             self.events.push_back(ServerEvent::Ack { from, datagram: datagram.to_vec() });
             return Ok(());
@@ -278,13 +241,13 @@ impl Server {
                 let progress = mode.handle(now, unix_time, datagram, random);
                 self.progress(now, cookies, progress, random)
             }
+            State::Established(_) if header.exchange == ExchangeType::Informational && unprotected => {
+                self.hint(now, from, unprotected_hint(&header, body));
+                Ok(())
+            }
             State::Established(session) => {
                 let outcome = match header.exchange {
                     ExchangeType::IdentityProtection => session.main_mode(now, unix_time, datagram, random),
-                    ExchangeType::Informational if unprotected => {
-                        self.counters.hints += 1;
-                        return Ok(());
-                    }
                     ExchangeType::Informational => session.informational(now, datagram, random),
                     ExchangeType::GroupkeyPull => session.pull(now, &header, datagram),
                     other => Err(IkeError::Exchange(other).into()),
@@ -333,8 +296,9 @@ impl Server {
                 self.phase1s.prove(cookies);
                 Ok(())
             }
-            Ok(Progress::Hint(_)) => {
-                self.counters.hints += 1;
+            Ok(Progress::Hint(notify)) => {
+                let from = self.phase1s.get_mut(cookies).map(|phase1| phase1.from);
+                from.into_iter().for_each(|from| self.hint(now, from, Some(notify)));
                 Ok(())
             }
             Ok(Progress::Established(sa)) => {
@@ -450,6 +414,16 @@ impl Server {
             self.transmits.push_back(Transmit { local, to: from, datagram });
         }
         self.events.push_back(ServerEvent::Refused { from, why: error.to_string() });
+    }
+
+    /// Somebody says something in the clear in the name of a member that is known.
+    fn hint(&mut self, now: Instant, from: SocketAddr, notify: Option<NotifyType>) {
+        self.counters.hints += 1;
+        if let Some(notify) = notify
+            && self.may_tell(now)
+        {
+            self.events.push_back(ServerEvent::Hint { from, notify });
+        }
     }
 
     /// Whether another refusal may be told in this second.

@@ -10,6 +10,7 @@ use crate::group::{
 use crate::ike::{Credentials, Identity, InitiatorConfig, Iv, PeerInfo, PeerTag, Peers, Suite, Timing};
 use crate::pull::{Offered, PullClient};
 use crate::wire::Doi;
+use std::net::IpAddr;
 
 const UNIX_TIME: u64 = 1_800_000_000;
 const PSK: &[u8] = b"between the two of us";
@@ -406,6 +407,32 @@ fn a_registration_that_does_not_go_on_is_forgotten_and_the_owner_is_told() {
     bench.pass(Duration::from_secs(61));
     let events = bench.events();
     assert!(matches!(events.as_slice(), [ServerEvent::PullAbandoned(of)] if *of == pull), "{events:?}");
+}
+
+#[test]
+fn what_a_known_member_says_in_the_clear_is_told_in_bounds_and_changes_nothing() {
+    let mut bench = Bench::new(config());
+    let from = member_address(7);
+    let sa = bench.connect(from);
+    bench.events();
+    let hint = |cookies| unprotected_notify(cookies, NotifyType::InvalidCertificate).unwrap();
+    bench.ask(from, &hint(sa.cookies()));
+    let [ServerEvent::Hint { from: named, notify: NotifyType::InvalidCertificate }] = bench.events()[..]
+    else {
+        panic!("one hint is told")
+    };
+    assert_eq!(named, from);
+    for _ in 0..100 {
+        bench.ask(from, &hint(sa.cookies()));
+    }
+    assert!(bench.events().len() <= REFUSALS_PER_SECOND as usize);
+    // Of a phase 1 that there is not, or from somewhere else, it is not even told.
+    bench.pass(Duration::from_secs(1));
+    let nobody = CookiePair { initiator: Cookie([9; 8]), responder: Cookie([9; 8]) };
+    bench.ask(from, &hint(nobody));
+    bench.ask(member_address(8), &hint(sa.cookies()));
+    assert!(bench.events().iter().all(|event| matches!(event, ServerEvent::Refused { .. })));
+    assert_eq!((bench.server.phase1s(), bench.server.counters().hints), ((0, 1), 102));
 }
 
 #[test]

@@ -59,6 +59,8 @@ pub struct Recovery {
     pub first_backoff: Duration,
     /// The longest of those waits.
     pub longest_backoff: Duration,
+    /// How long a registration may take before the next key server is tried.
+    pub give_up: Duration,
 }
 
 impl Default for Recovery {
@@ -68,6 +70,7 @@ impl Default for Recovery {
             first_retry: Duration::from_millis(200),
             first_backoff: Duration::from_secs(1),
             longest_backoff: Duration::from_secs(60),
+            give_up: Duration::from_secs(20),
         }
     }
 }
@@ -198,7 +201,7 @@ fn key_servers(
 fn recovery(section: &Section<'_>) -> Result<Recovery, ConfigError> {
     let mut recovery = Recovery::default();
     let Some(section) = section.table("recovery")? else { return Ok(recovery) };
-    section.only(&["tries", "first_retry_ms", "first_backoff_s", "longest_backoff_s"])?;
+    section.only(&["tries", "first_retry_ms", "first_backoff_s", "longest_backoff_s", "give_up_s"])?;
     if let Some(value) = section.get("tries") {
         recovery.tries = value.integer(1..=20, "a number of tries")?;
     }
@@ -215,6 +218,9 @@ fn recovery(section: &Section<'_>) -> Result<Recovery, ConfigError> {
             let first = recovery.first_backoff.as_secs();
             return Err(value.error(format!("less than first_backoff_s, which is {first}; make it more")));
         }
+    }
+    if let Some(value) = section.get("give_up_s") {
+        recovery.give_up = value.seconds(1..=300, "a time")?;
     }
     Ok(recovery)
 }

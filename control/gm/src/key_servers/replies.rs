@@ -18,6 +18,8 @@ pub struct Standing {
     pub key_server: String,
     /// The Rekey SA.
     pub kek: Option<Kek>,
+    /// Why the last registration failed, unless one has succeeded since.
+    pub failed: Option<LastRegistration>,
 }
 
 impl KeyServers {
@@ -35,7 +37,8 @@ impl KeyServers {
         Some(Standing {
             state: group.state(status.as_ref()),
             key_server: group.key_server(status.as_ref()),
-            kek: status.and_then(|status| status.kek).map(|status| kek(&status, now)),
+            kek: status.as_ref().and_then(|status| status.kek).map(|status| kek(&status, now)),
+            failed: status.as_ref().and_then(|status| still_failed(status, now)),
         })
     }
 
@@ -95,7 +98,7 @@ impl Group {
         };
         let ago = |at: Instant| now.saturating_duration_since(at).as_secs();
         let registered = status.registered.map(|(at, why)| (at, why.to_string()));
-        let failed = status.last_failure.map(|(at, why)| (at, why.to_string()));
+        let failed = status.last_failure.map(|(at, key_server, why)| (at, format!("{key_server}: {why}")));
         let last = |(at, why): (Instant, String)| LastRegistration { ago_s: ago(at), why };
         GroupSync {
             name,
@@ -115,6 +118,14 @@ impl Group {
             counters: counters(&status.counters),
         }
     }
+}
+
+/// The last registration, if it failed.
+fn still_failed(status: &MemberStatus, now: Instant) -> Option<LastRegistration> {
+    let (at, key_server, why) = status.last_failure.as_ref()?;
+    let over = status.registered.is_some_and(|(registered, _)| registered >= *at);
+    let ago_s = now.saturating_duration_since(*at).as_secs();
+    (!over).then(|| LastRegistration { ago_s, why: format!("{key_server}: {why}") })
 }
 
 fn kek(status: &KekStatus, now: Instant) -> Kek {
@@ -178,6 +189,8 @@ fn counters(counters: &MemberCounters) -> BTreeMap<String, u64> {
         ("stray_datagrams", counters.stray),
         ("hints_in_the_clear", counters.hints),
         ("phase_1_established", counters.phase1),
+        ("phase_1_refused_messages", counters.refused_phase1),
+        ("phase_1_failed", counters.failed_phase1),
     ];
     all.into_iter().map(|(name, n)| (name.to_owned(), n)).collect()
 }

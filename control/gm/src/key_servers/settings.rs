@@ -82,6 +82,7 @@ pub fn member_config(
     config.registration = RegistrationConfig {
         first_pause: recovery.first_backoff,
         last_pause: recovery.longest_backoff,
+        timeout: recovery.give_up,
         ..RegistrationConfig::default()
     };
     config.dpd = match registration.dpd_interval {

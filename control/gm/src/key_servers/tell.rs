@@ -20,6 +20,10 @@ impl Group {
                 info!(event = "phase1_lost", group = %name, %key_server, %why,
                     "group {name}: phase 1 with {key_server} is lost: {why}");
             }
+            MemberEvent::Phase1Failed { key_server, why } => {
+                warn!(event = "phase1_failed", group = %name, %key_server, %why,
+                    "group {name}: no phase 1 with {key_server}: {why}; its SAs live on");
+            }
             MemberEvent::Registered { key_server, reason, took, installed, refreshed, sender_ids } => {
                 let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
                 if let Some(before) = self.last_key_server.replace(key_server).filter(|&k| k != key_server) {

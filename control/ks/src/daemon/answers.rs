@@ -49,6 +49,7 @@ pub(super) fn status(authority: &Authority, started: Instant) -> Status {
                 state: state(group).to_owned(),
                 key_server: None,
                 kek: kek(group),
+                failed: None,
                 sas: count(group.teks().count()),
             })
             .collect(),

@@ -108,7 +108,10 @@ impl Shard {
         while let Some(event) = self.server.poll_event() {
             tell(&event);
             match event {
-                ServerEvent::Established(_) | ServerEvent::Ended { .. } | ServerEvent::Refused { .. } => {}
+                ServerEvent::Established(_)
+                | ServerEvent::Ended { .. }
+                | ServerEvent::Hint { .. }
+                | ServerEvent::Refused { .. } => {}
                 // Not authenticated: it must not hold up what is.
                 event @ ServerEvent::Ack { .. } => {
                     let _ = self.inputs.try_send(Input::Endpoint(self.number, event));
@@ -143,10 +146,18 @@ fn tell(event: &ServerEvent) {
         }
         ServerEvent::Ended { peer, why } => {
             let address = peer.info.address;
-            debug!(event = "phase1_ended", peer = %address, "phase 1 with {address} has ended: {why}");
+            debug!(event = "phase1_ended", peer = %address, %why, "phase 1 with {address} has ended: {why}");
+        }
+        ServerEvent::Hint { from, notify } => {
+            info!(
+                event = "hint",
+                peer = %from,
+                %notify,
+                "{from}, or somebody in its name, says in the clear: {notify}"
+            );
         }
         ServerEvent::Refused { from, why } => {
-            info!(event = "message_refused", peer = %from, "a message from {from} is refused: {why}");
+            info!(event = "message_refused", peer = %from, %why, "a message from {from} is refused: {why}");
         }
         _ => {}
     }

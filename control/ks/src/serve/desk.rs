@@ -35,7 +35,10 @@ pub fn take_event(
         }
         ServerEvent::Ack { from, datagram } => acknowledgement(authority, now, from, &datagram, random),
         // That a phase 1 has ended says nothing about the group: many makes delete it after registering.
-        ServerEvent::Established(_) | ServerEvent::Ended { .. } | ServerEvent::Refused { .. } => {}
+        ServerEvent::Established(_)
+        | ServerEvent::Ended { .. }
+        | ServerEvent::Hint { .. }
+        | ServerEvent::Refused { .. } => {}
     }
 }
 

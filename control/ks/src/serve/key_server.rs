@@ -149,8 +149,10 @@ impl KeyServer {
     pub fn settle(&mut self, now: Now, random: &mut dyn Random) -> Result<(), StoreError> {
         loop {
             while let Some(event) = self.server.poll_event() {
-                if let ServerEvent::Established(_) | ServerEvent::Ended { .. } | ServerEvent::Refused { .. } =
-                    event
+                if let ServerEvent::Established(_)
+                | ServerEvent::Ended { .. }
+                | ServerEvent::Hint { .. }
+                | ServerEvent::Refused { .. } = event
                 {
                     self.refusals.push_back(event);
                 } else {

@@ -253,6 +253,19 @@ impl MainMode {
         failed
     }
 
+    /// Why it got no further, as far as is known, for when there is no more time for it. It is over then.
+    pub fn give_up(&mut self) -> IkeError {
+        let why = match &self.state {
+            State::Initiator(_, _, retransmission) => {
+                IkeError::NoAnswer { tries: retransmission.sent(), hint: self.hint }
+            }
+            State::Responder(_, state, ..) => IkeError::HalfOpen(state.last_message()),
+            State::Lingering(..) | State::Over => IkeError::Over,
+        };
+        self.state = State::Over;
+        self.refused.take().unwrap_or(why)
+    }
+
     fn new(state: State, cookies: CookiePair, peer: SocketAddr, outgoing: Vec<u8>) -> Self {
         Self {
             state,

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::group::{Direction, Refused, RefusedSpi, TekPolicy};
+use crate::ike::IkeError;
 use crate::member::registering::Brought;
 use crate::member::sad::Outcome;
 use crate::pull::{Offered, Pulled};
@@ -148,7 +149,8 @@ impl GroupMember {
 
     pub(super) fn pull_timeout(&mut self, now: Instant, random: &mut dyn Random) {
         if self.registrar.is_overdue(now) {
-            self.registration_failed(RegistrationError::Timeout, now, random);
+            let why = self.no_answer();
+            self.registration_failed(why, now, random);
             return;
         }
         let Some(pull) = &mut self.pull else { return };
@@ -165,6 +167,17 @@ impl GroupMember {
         }
     }
 
+    /// What is known of a registration that takes too long: of the phase 1 that is being made for it, or of
+    /// the one that is being made because the key server seems to have lost the one that there is.
+    fn no_answer(&mut self) -> RegistrationError {
+        let over_phase1 = self.pull.is_some();
+        match self.session.give_up_making() {
+            None => RegistrationError::Timeout,
+            Some(IkeError::NoAnswer { hint: None, .. }) if over_phase1 => RegistrationError::Timeout,
+            Some(why) => why.into(),
+        }
+    }
+
     pub(super) fn registration_failed(
         &mut self,
         why: RegistrationError,
@@ -173,12 +186,12 @@ impl GroupMember {
     ) {
         let Some((_, reason)) = self.registrar.registering() else { return };
         self.pull = None;
-        self.session.give_up_making();
+        let _ = self.session.give_up_making();
         self.sad.withdraw_offer();
         self.counters.failed_registrations += 1;
         self.registrar.failed(now, random);
-        self.last_failure = Some((now, why.clone()));
         let (key_server, next) = (self.session.address(), self.registrar.next());
+        self.last_failure = Some((now, key_server, why.clone()));
         self.tell(MemberEvent::RegistrationFailed { key_server, reason, why, next });
     }
 

@@ -8,6 +8,7 @@ use crate::member::testing::world::{LATENCY, World, member_config};
 use crate::member::testing::*;
 use crate::member::{MemberEvent, MemberState};
 
+mod hints;
 mod hostile;
 mod key_servers;
 mod random;

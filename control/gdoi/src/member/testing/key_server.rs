@@ -6,12 +6,12 @@ use crate::crypto::x509::PeerCertificate;
 use crate::crypto::{KeyKind, Random, Secret, SeededRandom, SigningKey};
 use crate::group::{AckRequest, Deletion, KekCipher, KekKeys, KekPolicy, KekSignature};
 use crate::ike::{
-    DEFAULT_LIFETIME, IkeSa, Iv, MainMode, Notice, PeerInfo, PeerTag, Peers, Progress, ResponderConfig,
-    Timing, unprotected_notify,
+    DEFAULT_LIFETIME, IkeError, IkeSa, Iv, MainMode, Notice, PeerInfo, PeerTag, Peers, Progress,
+    ResponderConfig, Timing, unprotected_hint, unprotected_notify,
 };
 use crate::pull::{PullConfirmed, PullOffer, PullServer};
 use crate::push::{self, Ack, KekSigner};
-use crate::wire::{Compat, EncodedChain, ExchangeType, Flags, NotifyType, split_datagram};
+use crate::wire::{Compat, CookiePair, EncodedChain, ExchangeType, Flags, NotifyType, split_datagram};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -77,6 +77,8 @@ pub(crate) struct KeyServer {
     pub(crate) registrations: u32,
     pub(crate) established: u32,
     pub(crate) acks: Vec<u32>,
+    /// What the member said in the clear.
+    pub(crate) hints: Vec<NotifyType>,
     pub(crate) wanted_sender_ids: Vec<Option<u16>>,
     out: Vec<Vec<u8>>,
 }
@@ -115,6 +117,7 @@ impl KeyServer {
             registrations: 0,
             established: 0,
             acks: Vec::new(),
+            hints: Vec::new(),
             wanted_sender_ids: Vec::new(),
             out: Vec::new(),
         };
@@ -218,14 +221,14 @@ impl KeyServer {
         phase1.notify(&[notice], &mut self.random).unwrap()
     }
 
-    pub(crate) fn cookies(&self) -> crate::wire::CookiePair {
+    pub(crate) fn cookies(&self) -> CookiePair {
         self.phase1s.last().unwrap().cookies()
     }
 
     /// Takes a datagram of the member; returns what it answers.
     pub(crate) fn handle(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) -> Vec<Vec<u8>> {
         if self.up {
-            let (header, _) = split_datagram(datagram).unwrap();
+            let (header, body) = split_datagram(datagram).unwrap();
             match header.exchange {
                 ExchangeType::IdentityProtection => self.handle_phase1(now, from, datagram),
                 ExchangeType::GroupkeyPull => self.handle_pull(now, header.message_id, datagram),
@@ -233,6 +236,7 @@ impl KeyServer {
                 ExchangeType::Informational if header.flags == Flags::ENCRYPTED => {
                     self.handle_informational(now, datagram);
                 }
+                ExchangeType::Informational => self.hints.extend(unprotected_hint(&header, body)),
                 other => panic!("{other}"),
             }
         }
@@ -252,20 +256,25 @@ impl KeyServer {
                     }
                     Ok(_) => {}
                     // After a restart messages of a half-made phase 1 come.
-                    Err(_) => return,
+                    Err(error) => return self.complain(header.cookies(), &error),
                 }
                 mode
             }
             None => {
                 let config = Arc::clone(&self.config);
-                let Ok(mode) = MainMode::respond(config, from, datagram, now, &mut self.random) else {
-                    return;
-                };
-                self.modes.push(mode);
+                match MainMode::respond(config, from, datagram, now, &mut self.random) {
+                    Ok(mode) => self.modes.push(mode),
+                    Err(error) => return self.complain(header.cookies(), &error),
+                }
                 self.modes.last_mut().unwrap()
             }
         };
         self.out.extend(mode.poll_transmit());
+    }
+
+    /// What a key server says in the clear of what it refuses.
+    fn complain(&mut self, cookies: CookiePair, error: &IkeError) {
+        self.out.extend(error.notify().and_then(|why| unprotected_notify(cookies, why).ok()));
     }
 
     fn handle_informational(&mut self, now: Instant, datagram: &[u8]) {

@@ -37,6 +37,7 @@ fn what_is_not_said_has_its_default() {
         first_retry: Duration::from_millis(200),
         first_backoff: Duration::from_secs(1),
         longest_backoff: Duration::from_secs(60),
+        give_up: Duration::from_secs(20),
     };
     assert_eq!(read.recovery, recovery);
     assert_eq!(
@@ -52,7 +53,7 @@ fn everything_can_be_said_otherwise() {
     let text = base(dir.path())
         + "key_server_ids = [\"ks1.example.net\", \"CN=ks2,O=Example\"]\nlocal_id = \"key-id:00ff\"\n\
            phase1 = [\"aes128-sha1-modp2048\"]\nphase1_lifetime_s = 3600\ndpd_interval_s = 0\ncompat = \"reference\"\n\
-           recovery = { tries = 5, first_retry_ms = 100, first_backoff_s = 2, longest_backoff_s = 9 }\n\
+           recovery = { tries = 5, first_retry_ms = 100, first_backoff_s = 2, longest_backoff_s = 9, give_up_s = 7 }\n\
            limits = { sas = 8, selectors = 9, lifetime_s = 7200 }\nsad_limit = 16\n\
            replay = \"sender\"\nreplay_window = 128\nreplay_senders = 7\n\
            [control]\nlisten = \"192.0.2.7:0\"\nmulticast_interface = \"192.0.2.7\"\n";
@@ -69,6 +70,7 @@ fn everything_can_be_said_otherwise() {
         first_retry: Duration::from_millis(100),
         first_backoff: Duration::from_secs(2),
         longest_backoff: Duration::from_secs(9),
+        give_up: Duration::from_secs(7),
     };
     assert_eq!(read.recovery, recovery);
     assert_eq!(read.limits, Limits { sas: 8, selectors: 9, lifetime: Duration::from_secs(7200), sad: 16 });
@@ -125,6 +127,7 @@ fn each_error_is_told_with_its_line_column_key_and_remedy() {
         ("", "crls = \"x\"\n", "12:8", "group.crls", "use a pre-shared key or a certificate, not both"),
         ("", "recovery = 3\n", "12:12", "group.recovery", "expected a table"),
         ("", "recovery = { trys = 3 }\n", "12:14", "group.recovery.trys", "did you mean `tries`?"),
+        ("", "recovery = { give_up_s = 0 }\n", "12:26", "group.recovery.give_up_s", "from 1 to 300, found 0"),
         ("", "recovery = { tries = 0 }\n", "12:22", "group.recovery.tries", "from 1 to 20, found 0"),
         (
             "",

@@ -135,7 +135,7 @@ fn a_refusal_is_told_and_the_next_key_server_is_tried() {
     world.ks().refuses = Some(NotifyType::InvalidIdInformation);
     world.until(secs(1), |w| w.has(0x2001));
     let why = RegistrationError::Refused(NotifyType::InvalidIdInformation);
-    assert_eq!(world.member.status(world.now).last_failure.unwrap().1, why);
+    assert_eq!(world.member.status(world.now).last_failure.unwrap().2, why);
     assert_eq!(why.to_string(), "the key server refuses: INVALID-ID-INFORMATION (18)");
 }
 
