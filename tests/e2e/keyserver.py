@@ -1,8 +1,8 @@
 """Key servers and registering members for a test, on loopback addresses; the members' WANs joined by shared memory.
 
         test --pipe--> LAN  member "a"  WAN --memif-- WAN  member "b"  LAN --> what it decrypted is counted
-                              |  127.0.86.2             |  127.0.86.3
-                              +------- 127.0.86.1 ------+  getvpn-ks, or racing-key-server
+                              |  address 2              |  address 3
+                              +------- address 1 -------+  getvpn-ks, or racing-key-server
 """
 
 import contextlib
@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import subprocess
+import threading
 
 from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
@@ -18,8 +19,9 @@ from member import BINARIES, EAL, Member, configuration, toml, wait_for
 
 GROUP = {"name": "finance", "id": 1234}
 PSK = "between the key server and its members"
-KS = "127.0.86.1:18849"
-ADDRESSES = {"a": "127.0.86.2", "b": "127.0.86.3", "c": "127.0.86.4"}
+NETWORK = f"127.86.{os.getpid() % 254 + 1}"  # so that test runs do not meet
+KS = f"{NETWORK}.1:18849"
+ADDRESSES = {"a": f"{NETWORK}.2", "b": f"{NETWORK}.3"}
 SELECTORS = [{"src": "10.0.0.0/8", "dst": "10.0.0.0/8"}]
 PACKET = bytes(Ether(dst="02:00:00:00:00:02", src="02:00:00:00:00:01") / IP(src="10.1.0.1", dst="10.2.0.1") / UDP() / b"hello")
 
@@ -31,10 +33,11 @@ REKEY = {"transport": "unicast", "retransmits": 2, "interval_s": 1, "acknowledge
 class Process:
     """A program whose output is a log of JSON lines; as a context manager it is killed at the end."""
 
-    def __init__(self, work, name, command):
+    def __init__(self, work, name, command, netns=None):
         self.work, self.log = work, work / f"{name}.log"
+        in_netns = ["ip", "netns", "exec", netns] if netns else []
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen([str(word) for word in command], cwd=work, stdin=subprocess.DEVNULL,
+            self.process = subprocess.Popen([*in_netns, *(str(word) for word in command)], cwd=work, stdin=subprocess.DEVNULL,
                                             stdout=log, stderr=subprocess.STDOUT)
 
     def __enter__(self):
@@ -66,30 +69,33 @@ def events(log, name=None):
     return found
 
 
-def ks_configuration(*, teks=(TEK,), kek=None, rekey=None, peers=None, group=None, server=None):
-    """ks.toml with one group and a pre-shared key for each member's address."""
+def ks_configuration(*, teks=(TEK,), kek=None, rekey=None, peers=None, group=None, server=None, more_groups=()):
+    """ks.toml with one group, or several that differ in name and number, and a pre-shared key for each member's address."""
     tables = [
         ("[server]", {"listen": [KS], "local_id": "ks.example.net", "store": "ks-store",
                       "phase1": ["aes256-sha256-ecp256"], **(server or {})}),
         ("[control]", {"socket": "ks.sock"}),
     ]
-    for peer in [{"address": "127.0.86.0/24"}] if peers is None else peers:
-        tables.append(("[[peer]]", {"psk_file": "ks.psk", "groups": [GROUP["name"]], **peer}))
+    for peer in [{"address": f"{NETWORK}.0/24"}] if peers is None else peers:
+        key = {"psk_file": "ks.psk"} if "address" in peer else {}
+        tables.append(("[[peer]]", {**key, "groups": [GROUP["name"]], **peer}))
     delays = {"activation_delay_s": 0, "deactivation_delay_s": 1}
-    tables.append(("[[group]]", {**GROUP, "sid_bits": 16, **delays, "kek": KEK | (kek or {}), "rekey": REKEY | (rekey or {}),
-                                 **(group or {})}))
-    tables.extend(("[[group.tek]]", tek) for tek in teks)
+    for named in (GROUP, *more_groups):
+        tables.append(("[[group]]", {**named, "sid_bits": 16, **delays, "kek": KEK | (kek or {}),
+                                     "rekey": REKEY | (rekey or {}), **(group or {})}))
+        tables.extend(("[[group.tek]]", tek) for tek in teks)
     return "\n".join("\n".join([head, *(f"{k} = {toml(v)}" for k, v in table.items())]) + "\n" for head, table in tables)
 
 
 class KeyServer(Process):
     """A running getvpn-ks."""
 
-    def __init__(self, work, config=None):
+    def __init__(self, work, config=None, netns=None):
+        work.mkdir(exist_ok=True)
         self.config = work / "ks.toml"
         self.config.write_text(config or ks_configuration())
         secret(work / "ks.psk")
-        super().__init__(work, "ks", [BINARIES / "getvpn-ks", "--config", "ks.toml", "--log-format", "json"])
+        super().__init__(work, "ks", [BINARIES / "getvpn-ks", "--config", "ks.toml", "--log-format", "json"], netns)
 
     def wait_until_it_answers(self):
         self.wait_for(lambda: (self.work / "ks.sock").exists() and self.try_ctl("status"), "the key server's control socket")
@@ -122,24 +128,26 @@ class RacingKeyServer(Process):
 
 class RegisteringMember(Member):
     """A getvpn-gm that gets its SAs from the key server: "a", whose LAN is a pipe that the test writes frames to, or
-    "b", whose LAN takes what it decrypts. Their WANs are joined."""
+    "b", whose LAN takes what it decrypts. Their WANs are joined. With `groups` it has those instead of one."""
 
-    def __init__(self, work, name, *, key_servers=(KS,), group=None, psk=PSK, sas=()):
+    def __init__(self, work, name, *, key_servers=(KS,), group=None, groups=None, psk=PSK, sas=(), listen=None, netns=None):
         self.name, own = name, work / name
         own.mkdir(exist_ok=True)
         secret(own / "gm.psk", psk)
         socket = work / "wan.sock"
         lan = "rx_pcap=lan-in" if name == "a" else "tx_pcap=lan-out.pcap"
         role = "client" if socket.exists() else "server"  # a client needs its server, so the first one is that
-        table = {**GROUP, "key_servers": list(key_servers), "local_id": f"{name}.example.net", "psk_file": "gm.psk",
-                 **(group or {}), "sas": sas}
-        config = configuration([f"net_pcap0,{lan}", f"net_memif0,role={role},socket={socket},socket-abstract=no"], [table],
-                               control={"listen": f"{ADDRESSES[name]}:18849"}, workers={"tx_wait_us": 100_000},
-                               eal=[*EAL, f"--file-prefix=e2e-{name}-{os.getpid()}"])
+        key = {"psk_file": "gm.psk"} if not groups else {}
+        tables = [{**GROUP, "key_servers": list(key_servers), "local_id": f"{name}.example.net", **key, **(each or {}), "sas": sas}
+                  for each in groups or [group]]
+        # Whether the other member is there yet does not matter to the key server, so nobody waits for the link.
+        config = configuration([f"net_pcap0,{lan}", f"net_memif0,role={role},socket={socket},socket-abstract=no"], tables,
+                               control={"listen": listen or f"{ADDRESSES[name]}:18849"},
+                               workers={"tx_wait_us": 100_000, "link_wait_ms": 0}, eal=[*EAL, f"--file-prefix=e2e-{name}-{os.getpid()}"])
         if name == "a":
             with contextlib.suppress(FileExistsError):
                 os.mkfifo(own / "lan-in")
-        super().__init__(own, config, "--log-format", "json")
+        super().__init__(own, config, "--log-format", "json", netns=netns)
         self.lan_in = None
         if name == "a":
             self.lan_in = open_pipe(own / "lan-in", self)
@@ -168,6 +176,59 @@ class RegisteringMember(Member):
 
     def wait_until_it_has(self, condition, what="its SAs", seconds=20):
         return self.wait_until(lambda: condition(self.spis()), what, seconds)
+
+
+@contextlib.contextmanager
+def members(work, *names, **options):
+    """Members that answer on their control sockets; "b" first, since it listens for "a" on the WAN."""
+    with contextlib.ExitStack() as stack:
+        started = {}
+        for name in sorted(names, reverse=True):
+            started[name] = stack.enter_context(RegisteringMember(work, name, **options.get(name, {})))
+            started[name].wait_until_it_answers()
+        yield [started[name] for name in sorted(names)]
+
+
+def carried(a, b, frames=8, seconds=20):
+    """Sends frames into A's LAN until as many more have come out of B's."""
+    before = b.ctl("counters")["decrypted"]
+
+    def arrived():
+        a.send(*[PACKET] * 8)
+        return b.ctl("counters")["decrypted"] >= before + frames
+
+    wait_for(arrived, "traffic from A to B", seconds, a, b)
+
+
+def settled(a, b):
+    """How much A has sealed, once all of it has come out of B; and what B has dropped so far."""
+
+    def counters():
+        sealed, got = a.ctl("counters")["encrypted"], b.ctl("counters")
+        return sealed == got["decrypted"] and (sealed, {reason: n for reason, n in got["drops"].items() if n})
+
+    return wait_for(counters, "all that A sealed to come out of B", 10, a, b)
+
+
+class Traffic:
+    """A packet into a member's LAN every two milliseconds, until it is stopped."""
+
+    def __init__(self, member):
+        self.member, self.sent, self.stopping = member, 0, threading.Event()
+        self.thread = threading.Thread(target=self.flow)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stopping.set()
+        self.thread.join()
+
+    def flow(self):
+        while not self.stopping.wait(0.002):
+            self.member.send(PACKET)
+            self.sent += 1
 
 
 def open_pipe(path, member):
