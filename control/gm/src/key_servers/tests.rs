@@ -163,9 +163,10 @@ fn a_rekey_that_repeats_what_is_here_is_no_publish_and_refreshes_lifetimes() {
     let mut bench = Bench::new(vec![vec![tek(0x1000, Aes128Gcm, 1, 3600)]]);
     bench.publishes = 0;
     bench.now += Duration::from_secs(100);
+    bench.key_server.groups.get_mut(&1).unwrap().policy.teks[0].lifetime = Duration::from_secs(60);
     bench.rekey(1);
     assert_eq!(bench.publishes, 0);
-    assert_eq!(bench.sad.find(0x1000).unwrap().lifetime_left(bench.now), Some(Duration::from_secs(3600)));
+    assert_eq!(bench.sad.find(0x1000).unwrap().lifetime_left(bench.now), Some(Duration::from_secs(60)));
 }
 
 #[test]
