@@ -188,10 +188,8 @@ impl Inbound {
             }
             let may_wait = match plausibility {
                 Plausibility::Plausible => true,
-                // Only behind others, or when its SA is being asked for.
-                Plausibility::Unverifiable => {
-                    matches!(punted, Punted::Sent | Punted::Told) || cx.lot.holds(bay)
-                }
+                // Only when the control thread knows of it.
+                Plausibility::Unverifiable => matches!(punted, Punted::Sent | Punted::Told),
                 Plausibility::Implausible => {
                     cx.tally.implausible += u64::from(frames);
                     false

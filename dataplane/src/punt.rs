@@ -6,7 +6,6 @@
 #[cfg(all(test, not(loom)))]
 mod tests;
 
-use crossbeam::utils::CachePadded;
 use std::{
     collections::hash_map::RandomState,
     hash::{BuildHasher, Hasher},
@@ -65,7 +64,7 @@ pub fn channel(workers: u16, capacity: usize, interval: u64) -> (Vec<PuntSender>
 
 /// Messages that a worker sends in an interval about SPIs that cannot be told from others. The second half
 /// of them is for SPIs of which a second packet comes: in a flood of random ones that is a real one.
-pub const UNVERIFIABLE: u16 = 100;
+pub const UNVERIFIABLE: u16 = 32;
 
 /// Messages that a worker sends in an interval about SPIs that nobody has given out: nothing must depend on
 /// the test of SPIs. Again half of them for SPIs that come again.
@@ -79,7 +78,7 @@ pub struct PuntSender {
     interval: u64,
     /// Random and odd, so that nobody can choose SPIs that crowd out another.
     multiplier: u64,
-    recent: Box<[CachePadded<[Recent; WAYS]>; SETS]>,
+    recent: Box<[Set; SETS]>,
     unverifiable: Trickle,
     implausible: Trickle,
 }
@@ -89,27 +88,25 @@ const SETS: usize = 256;
 /// ... of this many.
 const WAYS: usize = 4;
 
+/// One cache line.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(align(64))]
+struct Set([Recent; WAYS]);
+
 /// An SPI that is reported now and then. One that was never used looks like SPI 0 without packets.
 #[derive(Clone, Copy, Debug, Default)]
 struct Recent {
     spi: u32,
     /// Packets since the last message.
     hits: u32,
-    /// When the last message was sent, if ever.
-    sent: Option<u64>,
-}
-
-impl Recent {
-    /// Cycles since the last message.
-    fn age(&self, now: u64) -> u64 {
-        self.sent.map_or(u64::MAX, |sent| now.saturating_sub(sent))
-    }
+    /// When the next message may be sent; 0 before the first.
+    due: u64,
 }
 
 impl PuntSender {
     fn new(ring: Producer<WORDS>, worker: u16, interval: u64) -> Self {
         let multiplier = RandomState::new().build_hasher().finish() | 1;
-        let recent = Box::new([CachePadded::new([Recent::default(); WAYS]); SETS]);
+        let recent = Box::new([Set::default(); SETS]);
         let unverifiable = Trickle::new(UNVERIFIABLE, interval);
         let implausible = Trickle::new(IMPLAUSIBLE, interval);
         Self { ring, worker, interval, multiplier, recent, unverifiable, implausible }
@@ -126,15 +123,15 @@ impl PuntSender {
         addresses: impl FnOnce() -> (IpAddr, IpAddr),
     ) -> Punted {
         let set = &mut self.recent[set_of(spi, self.multiplier)];
-        let Some(entry) = choose(set, spi, now, self.interval) else { return Punted::Suppressed };
+        let Some(entry) = choose(set, spi, now) else { return Punted::Suppressed };
         if entry.spi != spi {
             *entry = Recent { spi, ..Recent::default() };
         }
         entry.hits = entry.hits.saturating_add(1);
-        if entry.age(now) < self.interval {
+        if now < entry.due {
             return Punted::Told;
         }
-        let again = entry.hits > 1 || entry.sent.is_some();
+        let again = entry.hits > 1 || entry.due > 0;
         let trickle = match plausibility {
             Plausibility::Plausible => None,
             Plausibility::Unverifiable => Some(&mut self.unverifiable),
@@ -151,7 +148,7 @@ impl PuntSender {
             return Punted::Lost;
         }
         trickle.into_iter().for_each(|trickle| trickle.take(now));
-        (entry.hits, entry.sent) = (0, Some(now));
+        (entry.hits, entry.due) = (0, now + self.interval);
         Punted::Sent
     }
 }
@@ -162,13 +159,14 @@ fn set_of(spi: u32, multiplier: u64) -> usize {
     (u64::from(spi).wrapping_mul(multiplier) >> (u64::BITS - SETS.ilog2())) as usize
 }
 
-/// The entry of `spi`, or else the one whose last message is oldest, if that is at least `interval`
-/// ago: an entry within its interval is never given away.
-fn choose(set: &mut [Recent; WAYS], spi: u32, now: u64, interval: u64) -> Option<&mut Recent> {
+/// The entry of `spi`, or else the one that has been due for longest: an entry within its interval is never
+/// given away.
+#[inline]
+fn choose(Set(set): &mut Set, spi: u32, now: u64) -> Option<&mut Recent> {
     if let Some(known) = set.iter().position(|entry| entry.spi == spi) {
         return set.get_mut(known);
     }
-    set.iter_mut().max_by_key(|entry| entry.age(now)).filter(|oldest| oldest.age(now) >= interval)
+    set.iter_mut().min_by_key(|entry| entry.due).filter(|oldest| oldest.due <= now)
 }
 
 /// So many messages an interval, with as many in store.
@@ -184,7 +182,7 @@ struct Trickle {
 
 impl Trickle {
     fn new(messages: u16, interval: u64) -> Self {
-        let gap = (interval / u64::from(messages)).max(1);
+        let gap = interval.div_ceil(u64::from(messages)).max(1);
         Trickle { gap, depth: gap * u64::from(messages), full_at: 0 }
     }
 

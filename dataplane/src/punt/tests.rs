@@ -108,7 +108,7 @@ fn of_spis_that_cannot_be_told_from_others_and_of_implausible_ones_only_some_get
         }
         let (sent, intervals) = (receiver.drain().count(), 10);
         assert!(sent <= intervals * usize::from(messages), "{plausibility:?}: {sent}");
-        assert!(sent >= intervals * usize::from(messages) - 2, "{plausibility:?}: {sent}");
+        assert!(sent >= 9 * usize::from(messages), "{plausibility:?}: {sent}");
     }
 }
 
