@@ -138,12 +138,13 @@ class RegisteringMember(Member):
         lan = "rx_pcap=lan-in" if name == "a" else "tx_pcap=lan-out.pcap"
         role = "client" if socket.exists() else "server"  # a client needs its server, so the first one is that
         key = {"psk_file": "gm.psk"} if not groups else {}
-        tables = [{**GROUP, "key_servers": list(key_servers), "local_id": f"{name}.example.net", **key, **(each or {}), "sas": sas}
-                  for each in groups or [group]]
+        known = {**GROUP, "key_servers": list(key_servers), "local_id": f"{name}.example.net", **key}
+        tables = [{**known, **(each or {}), "sas": sas} for each in groups or [group]]
         # Whether the other member is there yet does not matter to the key server, so nobody waits for the link.
         config = configuration([f"net_pcap0,{lan}", f"net_memif0,role={role},socket={socket},socket-abstract=no"], tables,
                                control={"listen": listen or f"{ADDRESSES[name]}:18849"},
-                               workers={"tx_wait_us": 100_000, "link_wait_ms": 0}, eal=[*EAL, f"--file-prefix=e2e-{name}-{os.getpid()}"])
+                               workers={"tx_wait_us": 100_000, "link_wait_ms": 0},
+                               eal=[*EAL, f"--file-prefix=e2e-{name}-{os.getpid()}"])
         if name == "a":
             with contextlib.suppress(FileExistsError):
                 os.mkfifo(own / "lan-in")

@@ -4,6 +4,7 @@ use super::Group;
 use getvpn_gdoi::member::MemberEvent;
 use getvpn_gdoi::member::recovery::{Cause, End, Ended};
 use getvpn_gdoi::member::sad::Left;
+use getvpn_gdoi::push::PushError;
 use std::time::Instant;
 use tracing::{debug, info, warn};
 
@@ -85,6 +86,10 @@ impl Group {
                 info!(event = "mismatch", group = %name, ?unmatched, ?unkeyed,
                     "group {name}: policy and keys do not match: keys without policy {unmatched:?}, policy without \
                      keys {unkeyed:?}; the key server is asked");
+            }
+            // By multicast it is what comes again after a registration has brought it.
+            MemberEvent::PushRefused(why @ PushError::Replay { .. }) => {
+                info!(event = "push_refused", group = %name, %why, "group {name}: a rekey is refused: {why}");
             }
             MemberEvent::PushRefused(why) => {
                 warn!(event = "push_refused", group = %name, %why, "group {name}: a rekey is refused: {why}");
