@@ -7,7 +7,7 @@ use getvpn_gdoi::crypto::{Secret, SigningKey};
 use getvpn_gdoi::group::{
     Direction, EspSpi, EspTransform, GroupAssociatedPolicy, GroupId, GroupKeys, GroupPolicy, KekCipher,
     KekKeys, KekPolicy, KekSignature, KekSpi, MAX_SELECTORS, MAX_SENDER_IDS, MAX_TEKS, MAX_TOTAL_SELECTORS,
-    Mode, Selector, SenderIds, TekKeys, TekPolicy, from_sa_payload, to_key_download, to_sa_payload,
+    Mode, Selector, SenderIds, SpiKey, TekKeys, TekPolicy, from_sa_payload, to_key_download, to_sa_payload,
 };
 use getvpn_gdoi::wire::Compat;
 
@@ -52,6 +52,7 @@ pub fn policy() -> GroupPolicy {
             activation_delay: Duration::from_secs(3),
             deactivation_delay: Duration::from_secs(5),
         },
+        spi_key: SpiKey::new(&[0x53; 16]),
         teks: vec![tek(0x1001, EspTransform::Aes128Gcm), tek(0x1002, EspTransform::Aes128CbcHmacSha256)],
     }
 }

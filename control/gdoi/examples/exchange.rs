@@ -52,6 +52,7 @@ fn run(seed: u64, signature: KekSignature, kind: KeyKind, compat: Compat) -> Res
         kek: Some(second.0.clone()),
         gap: delays(),
         teks: vec![tek(0x0001_0004, EspTransform::Aes256Gcm, Mode::Tunnel)],
+        ..GroupPolicy::default()
     };
     let mut keys = keys(&policy, random);
     keys.kek = Some((second.0.spi, second.1.clone()));
@@ -119,6 +120,7 @@ fn pull(
             tek(0x0001_0002, EspTransform::Aes256CbcHmacSha256, Mode::Transport),
             tek(0x0001_0003, EspTransform::NullHmacSha1, Mode::Tunnel),
         ],
+        ..GroupPolicy::default()
     };
     let mut keys = keys(&policy, random);
     keys.kek = Some((first.0.spi, first.1.clone()));

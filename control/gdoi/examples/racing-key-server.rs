@@ -264,6 +264,7 @@ impl Group {
         GroupPolicy {
             kek: Some(self.kek.clone()),
             gap: GroupAssociatedPolicy::default(),
+            spi_key: None,
             teks: self.teks.iter().map(|(tek, _)| tek.clone()).collect(),
         }
     }

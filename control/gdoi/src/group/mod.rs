@@ -11,6 +11,7 @@ mod refused;
 mod sa_payload;
 mod selector;
 mod selector_id;
+mod spi_key;
 mod tek_payload;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -25,6 +26,7 @@ pub use key_payload::{Known, from_key_download, to_key_download};
 pub use refused::{CannotSend, Refused, RefusedSpi, Unservable};
 pub use sa_payload::{from_sa_payload, to_sa_payload};
 pub use selector::Selector;
+pub use spi_key::SpiKey;
 pub use transform::{EspTransform, UnknownTransform};
 pub use transform_id::CHACHA20_POLY1305_ID;
 
@@ -225,6 +227,9 @@ pub struct GroupPolicy {
     pub kek: Option<KekPolicy>,
     /// For the group as a whole.
     pub gap: GroupAssociatedPolicy,
+    /// By what SPIs of this group are told from random ones; only in a registration, and only with a peer of
+    /// the same make.
+    pub spi_key: Option<SpiKey>,
     /// The Data-Security SAs, oldest first.
     pub teks: Vec<TekPolicy>,
 }

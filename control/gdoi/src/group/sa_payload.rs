@@ -2,8 +2,10 @@
 
 use super::refused::{CannotSend, Refused, RefusedSpi, Unservable};
 use super::{
-    GroupAssociatedPolicy, GroupPolicy, KekSpi, MAX_TEKS, MAX_TOTAL_SELECTORS, kek_payload, tek_payload,
+    GroupAssociatedPolicy, GroupPolicy, KekSpi, MAX_TEKS, MAX_TOTAL_SELECTORS, SpiKey, kek_payload,
+    tek_payload,
 };
+use crate::crypto::Secret;
 use crate::wire::{Attributes, Compat, Gap, GapAttribute, GdoiSa, SaAttribute};
 use std::time::Duration;
 
@@ -29,6 +31,10 @@ pub fn to_sa_payload(policy: &GroupPolicy, compat: Compat) -> Result<GdoiSa, Can
     let gap = Attributes::new();
     let gap = delay(gap, GapAttribute::ActivationTimeDelay, policy.gap.activation_delay, "ATD")?;
     let gap = delay(gap, GapAttribute::DeactivationTimeDelay, policy.gap.deactivation_delay, "DTD")?;
+    let gap = match &policy.spi_key {
+        Some(key) => gap.with_octets(GapAttribute::SpiKey, key.octets().as_slice()),
+        None => gap,
+    };
     if !gap.0.is_empty() {
         attributes.push(SaAttribute::Gap(Gap { attributes: gap }));
     }
@@ -48,17 +54,17 @@ pub fn from_sa_payload(sa: &GdoiSa) -> (GroupPolicy, Vec<Refused>) {
         let refuse = |why| refused.push(Refused { spi: RefusedSpi::Kek(KekSpi(sak.spi.octets())), why });
         kek_payload::from_wire(sak).map_err(refuse).ok()
     });
-    let gap = sa.gap().map(|gap| from_gap(gap, &mut refused)).unwrap_or_default();
+    let (gap, spi_key) = sa.gap().map(|gap| from_gap(gap, &mut refused)).unwrap_or_default();
     let teks = tek_payload::from_wire(sa.sats(), &mut refused);
-    (GroupPolicy { kek, gap, teks }, refused)
+    (GroupPolicy { kek, gap, spi_key, teks }, refused)
 }
 
 fn delay(
-    attributes: Attributes<GapAttribute>,
+    attributes: Attributes<GapAttribute, Secret>,
     class: GapAttribute,
     delay: Duration,
     what: &'static str,
-) -> Result<Attributes<GapAttribute>, CannotSend> {
+) -> Result<Attributes<GapAttribute, Secret>, CannotSend> {
     // Rounded up: a sender that starts too early finds receivers that have not heard yet.
     let seconds = delay.as_secs().saturating_add(u64::from(delay.subsec_nanos() != 0));
     match u16::try_from(seconds).map_err(|_| CannotSend::Delay(what))? {
@@ -67,16 +73,18 @@ fn delay(
     }
 }
 
-fn from_gap(gap: &Gap, refused: &mut Vec<Refused>) -> GroupAssociatedPolicy {
+fn from_gap(gap: &Gap, refused: &mut Vec<Refused>) -> (GroupAssociatedPolicy, Option<SpiKey>) {
     let mut policy = GroupAssociatedPolicy::default();
+    let spi_key = gap.attributes.octets(GapAttribute::SpiKey).and_then(SpiKey::new);
     for attribute in gap.attributes.iter() {
         let seconds = attribute.value.number().min(u32::MAX.into());
         match attribute.class {
+            GapAttribute::SpiKey if spi_key.is_some() => {}
             GapAttribute::ActivationTimeDelay => policy.activation_delay = Duration::from_secs(seconds),
             GapAttribute::DeactivationTimeDelay => policy.deactivation_delay = Duration::from_secs(seconds),
             // The RFC would have the whole exchange aborted. Nothing that is served depends on it.
             other => refused.push(Refused { spi: RefusedSpi::Group, why: Unservable::Gap(other) }),
         }
     }
-    policy
+    (policy, spi_key)
 }

@@ -161,12 +161,13 @@ pub(crate) fn any_policy() -> impl Strategy<Value = GroupPolicy> {
         (seconds(0..=65_535), seconds(0..=65_535)).prop_map(|(activation_delay, deactivation_delay)| {
             GroupAssociatedPolicy { activation_delay, deactivation_delay }
         });
-    (proptest::option::of(any_kek()), gap, proptest::collection::vec(any_tek(), 0..5)).prop_map(
-        |(kek, gap, mut teks)| {
+    let spi_key = proptest::option::of(any::<[u8; 16]>().prop_map(|octets| SpiKey::new(&octets).unwrap()));
+    (proptest::option::of(any_kek()), gap, spi_key, proptest::collection::vec(any_tek(), 0..5)).prop_map(
+        |(kek, gap, spi_key, mut teks)| {
             // No SPI twice.
             let mut seen = std::collections::BTreeSet::new();
             teks.retain(|tek| seen.insert(tek.spi));
-            GroupPolicy { kek, gap, teks }
+            GroupPolicy { kek, gap, spi_key, teks }
         },
     )
 }

@@ -84,6 +84,7 @@ fn a_policy_looks_like_the_rfc_draws_it() {
             deactivation_delay: Duration::from_secs(30),
         },
         teks: vec![tek(0x1000_0001, EspTransform::Aes128CbcHmacSha256)],
+        ..Default::default()
     };
     let sa = Payload::GdoiSa(to_sa_payload(&policy, Compat::Standard).unwrap());
     let chain = encode_chain(&[sa], PayloadType::None, Compat::Standard).unwrap();

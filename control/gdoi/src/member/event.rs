@@ -28,6 +28,8 @@ pub enum MemberEvent {
     /// The SAs are not what they were: make the data plane like [`sas`](super::GroupMember::sas), all at
     /// once.
     SasChanged,
+    /// [`spi_key`](super::GroupMember::spi_key) is another one, or gone.
+    SpiKeyChanged,
     /// A phase 1 is established.
     Phase1 {
         /// With whom.

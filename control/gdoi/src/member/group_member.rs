@@ -14,7 +14,7 @@ use super::registration::{Horizon, Reason, Registrar};
 use super::sad::{Left, SaEntry, Sad};
 use super::session::{Change, Session};
 use crate::crypto::Random;
-use crate::group::{EspSpi, GroupKeys, GroupPolicy, KekPolicy};
+use crate::group::{EspSpi, GroupKeys, GroupPolicy, KekPolicy, SpiKey};
 use crate::ike::{Notice, unprotected_hint};
 use crate::push::PushError;
 use crate::wire::{ExchangeType, Flags, Header, NotifyType, split_datagram};
@@ -40,9 +40,6 @@ const UNKNOWN_KEK_PAUSE: Duration = Duration::from_secs(30);
 /// A refused PUSH is told at most this often.
 const PUSH_REFUSED_PAUSE: Duration = Duration::from_secs(1);
 
-/// Tells whether an SPI looks as if the key server had drawn it.
-pub type PlausibilityTest = Box<dyn Fn(EspSpi) -> Plausibility + Send>;
-
 /// The member's side of one group.
 ///
 /// After each call, and at [`poll_timeout`](Self::poll_timeout), fetch what there is to send and to tell.
@@ -54,7 +51,8 @@ pub struct GroupMember {
     registrar: Registrar,
     session: Session,
     pull: Option<Pull>,
-    plausibility: Option<PlausibilityTest>,
+    /// By what SPIs of this group are told from random ones.
+    spi_key: Option<SpiKey>,
     registered: Option<(Instant, Reason)>,
     last_failure: Option<(Instant, SocketAddr, RegistrationError)>,
     asked: VecDeque<Ended>,
@@ -81,7 +79,7 @@ impl GroupMember {
             registrar: Registrar::new(config.registration.clone(), config.key_servers.len(), now),
             session,
             pull: None,
-            plausibility: None,
+            spi_key: None,
             registered: None,
             last_failure: None,
             asked: VecDeque::new(),
@@ -97,9 +95,10 @@ impl GroupMember {
         })
     }
 
-    /// Sets, or takes away, what tells plausible SPIs from others. Without it none can be told.
-    pub fn set_plausibility(&mut self, test: Option<PlausibilityTest>) {
-        self.plausibility = test;
+    /// By what this group's SPIs are told from random ones, if its key server has said so.
+    #[must_use]
+    pub fn spi_key(&self) -> Option<&SpiKey> {
+        self.spi_key.as_ref()
     }
 
     /// Takes a datagram from the member's GDOI port, unicast or multicast. `unix_time`, in seconds since
@@ -161,8 +160,11 @@ impl GroupMember {
     pub fn unknown_spi(&mut self, now: Instant, spi: EspSpi) {
         self.now = now;
         if !self.stopped && !self.sad.contains(spi) && !self.sad.waits_for_room(spi) {
-            let test = self.plausibility.as_ref();
-            let plausibility = test.map_or(Plausibility::Unverifiable, |test| test(spi));
+            let plausibility = match &self.spi_key {
+                Some(key) if key.marks(spi) => Plausibility::Plausible,
+                Some(_) => Plausibility::Implausible,
+                None => Plausibility::Unverifiable,
+            };
             self.recovery.packets(spi, plausibility, now);
         }
     }

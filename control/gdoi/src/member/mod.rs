@@ -25,4 +25,4 @@ pub use event::{
     KekStatus, MemberCounters, MemberEvent, MemberState, MemberStatus, Phase1Loss, RegistrationError,
     Transmit,
 };
-pub use group_member::{GroupMember, PlausibilityTest};
+pub use group_member::GroupMember;

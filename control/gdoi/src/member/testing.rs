@@ -46,7 +46,7 @@ pub(crate) fn keys_of(spi: u32) -> TekKeys {
 
 pub(crate) fn policy(teks: &[TekPolicy]) -> GroupPolicy {
     let gap = GroupAssociatedPolicy { activation_delay: ATD, deactivation_delay: DTD };
-    GroupPolicy { kek: None, gap, teks: teks.to_vec() }
+    GroupPolicy { gap, teks: teks.to_vec(), ..GroupPolicy::default() }
 }
 
 /// A KD payload with the right keys for these SPIs.

@@ -3,10 +3,7 @@
 use super::*;
 use crate::crypto::x509::PeerCertificate;
 use crate::crypto::{Secret, SeededRandom};
-use crate::group::{
-    Direction, EspSpi, EspTransform, GroupAssociatedPolicy, GroupId, Mode, Selector, SenderIds, TekKeys,
-    TekPolicy,
-};
+use crate::group::{Direction, EspSpi, EspTransform, GroupId, Mode, Selector, SenderIds, TekKeys, TekPolicy};
 use crate::ike::{Credentials, Identity, InitiatorConfig, Iv, PeerInfo, PeerTag, Peers, Suite, Timing};
 use crate::pull::{Offered, PullClient};
 use crate::wire::Doi;
@@ -71,7 +68,7 @@ fn policy() -> GroupPolicy {
         selectors: vec![selector],
         lifetime: Duration::from_secs(3600),
     };
-    GroupPolicy { kek: None, gap: GroupAssociatedPolicy::default(), teks: vec![tek] }
+    GroupPolicy { teks: vec![tek], ..GroupPolicy::default() }
 }
 
 fn keys() -> GroupKeys {

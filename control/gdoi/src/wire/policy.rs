@@ -7,6 +7,7 @@ use super::cookie::CookiePair;
 use super::identification::SelectorId;
 use super::number::{Doi, GapAttribute, KekAttribute, PayloadType};
 use super::tek::Sat;
+use crate::crypto::Secret;
 
 /// The most SA attribute payloads read in one SA. A datagram has room for fewer SATs than this.
 const MAX_SA_ATTRIBUTES: usize = 2048;
@@ -88,8 +89,8 @@ pub struct Sak {
 /// in the third message of GROUPKEY-PULL.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Gap {
-    /// Delays, and the number of SIDs that a member asks for.
-    pub attributes: Attributes<GapAttribute>,
+    /// Delays, the number of SIDs that a member asks for, and the key of the SPIs' marks.
+    pub attributes: Attributes<GapAttribute, Secret>,
 }
 
 impl GdoiSa {

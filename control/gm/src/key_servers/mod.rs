@@ -14,7 +14,7 @@ pub use replies::Standing;
 
 use crate::config::{GroupConfig, Registration};
 use crate::sad::{Entry, Sad};
-use getvpn_dataplane::{Prefix, Selector, SpiTest};
+use getvpn_dataplane::{Prefix, Selector, SpiKey, SpiTest};
 use getvpn_gdoi::crypto::Random;
 use getvpn_gdoi::group::EspSpi;
 use getvpn_gdoi::member::budget::SharedBudget;
@@ -103,10 +103,10 @@ impl KeyServers {
                 kek_changed: false,
             });
         }
-        // By their key servers any SPI may become an SA.
-        sad.set_spi_test(SpiTest::new([], !all.is_empty()));
         let budget = SharedBudget::new(SharedBudget::DEFAULT, now);
-        Self { groups: all, listen, budget, random, senders_at: now }
+        let key_servers = Self { groups: all, listen, budget, random, senders_at: now };
+        sad.set_spi_test(key_servers.spi_test());
+        key_servers
     }
 
     /// Whether there are none.
@@ -152,6 +152,14 @@ impl KeyServers {
         }
     }
 
+    /// What tells SPIs that may become SAs from others: any may, where a key server has not given the key of
+    /// its marks.
+    fn spi_test(&self) -> SpiTest {
+        let keys = || self.groups.iter().map(|group| group.member.as_ref().and_then(GroupMember::spi_key));
+        let known = keys().flatten().map(|key| SpiKey::new(&key.octets()));
+        SpiTest::new(known, keys().any(|key| key.is_none()))
+    }
+
     /// Does what is due. True when the data plane has to be told of changes in `sad`, all of them at once.
     pub fn tick(&mut self, now: Instant, sad: &mut Sad) -> bool {
         if now >= self.senders_at {
@@ -170,6 +178,9 @@ impl KeyServers {
                 member.handle_timeout(now, random);
             }
             changed |= group.absorb(now, sad, random);
+        }
+        if changed {
+            sad.set_spi_test(self.spi_test());
         }
         changed
     }
@@ -300,6 +311,7 @@ impl Group {
             let mut again = false;
             while let Some(event) = self.member.as_mut().and_then(GroupMember::poll_event) {
                 again |= event == MemberEvent::SasChanged;
+                changed |= event == MemberEvent::SpiKeyChanged;
                 self.kek_changed |= matches!(
                     event,
                     MemberEvent::KekInstalled(_)

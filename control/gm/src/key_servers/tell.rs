@@ -13,7 +13,7 @@ impl Group {
     pub(super) fn tell(&mut self, event: MemberEvent, now: Instant) {
         let name = &self.name;
         match event {
-            MemberEvent::SasChanged => {}
+            MemberEvent::SasChanged | MemberEvent::SpiKeyChanged => {}
             MemberEvent::Phase1 { key_server } => {
                 debug!(event = "phase1", group = %name, %key_server, "group {name}: phase 1 with {key_server} is established");
             }

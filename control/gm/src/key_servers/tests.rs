@@ -5,7 +5,7 @@ mod key_server;
 use super::*;
 use crate::config::{KeyServer as Configured, Limits, Recovery};
 use crate::sad::Source;
-use getvpn_dataplane::{Enforce, PolicyState, ReplayPolicy, WithoutSa};
+use getvpn_dataplane::{Enforce, Plausibility, PolicyState, ReplayPolicy, WithoutSa};
 use getvpn_gdoi::crypto::{Secret, SeededRandom};
 use getvpn_gdoi::group::EspTransform::{Aes128CbcHmacSha256, Aes128Gcm};
 use getvpn_gdoi::ike::Credentials;
@@ -273,4 +273,34 @@ fn a_stop_tells_the_key_server() {
     bench.members.stop(bench.now);
     assert!(bench.members.poll_transmit().is_some());
     assert!(bench.members.poll_transmit().is_none());
+}
+
+#[test]
+fn the_mark_of_an_spi_is_the_same_at_the_key_server_and_in_the_data_plane() {
+    let key = getvpn_gdoi::group::SpiKey::draw(&mut SeededRandom::new(1));
+    let worker = SpiKey::new(&key.octets());
+    for number in 0..=u16::MAX {
+        assert_eq!(worker.spi(number), key.spi(number).map(|spi| spi.0));
+    }
+}
+
+#[test]
+fn workers_tell_spis_by_the_marks_once_every_group_has_the_key_of_its_own() {
+    let mut bench = Bench::unregistered(
+        vec![vec![tek(0x1000, Aes128Gcm, 1, 3600)], vec![tek(0x2000, Aes128Gcm, 2, 3600)]],
+        WithoutSa::Drop,
+    );
+    let keys = [1, 2].map(|n| getvpn_gdoi::group::SpiKey::draw(&mut SeededRandom::new(n)));
+    let of = |bench: &Bench, spi: u32| bench.policy().spi_test.of(spi);
+    let marked = |key: &getvpn_gdoi::group::SpiKey| key.spi(77).unwrap().0;
+    assert_eq!(of(&bench, marked(&keys[0])), Plausibility::Unverifiable);
+    bench.key_server.groups.get_mut(&1).unwrap().policy.spi_key = Some(keys[0].clone());
+    bench.run(Duration::ZERO);
+    assert_eq!(of(&bench, marked(&keys[0])), Plausibility::Plausible);
+    assert_eq!(of(&bench, 0x1234_5678), Plausibility::Unverifiable, "the second group has no key");
+    bench.key_server.groups.get_mut(&2).unwrap().policy.spi_key = Some(keys[1].clone());
+    bench.members.resync(bench.now, "production");
+    bench.run(Duration::ZERO);
+    assert_eq!(keys.each_ref().map(|key| of(&bench, marked(key))), [Plausibility::Plausible; 2]);
+    assert_eq!(of(&bench, 0x1234_5678), Plausibility::Implausible);
 }

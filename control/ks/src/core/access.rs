@@ -34,6 +34,8 @@ pub struct Peer {
     pub local: SocketAddr,
     /// How it did.
     pub proof: Proof,
+    /// Whether it is of this make, and so understands what only this make says.
+    pub is_getvpn: bool,
 }
 
 /// How a peer has authenticated itself.
@@ -143,7 +145,8 @@ mod tests {
     use super::*;
 
     fn peer(address: &str, proof: Proof) -> Peer {
-        Peer { address: address.parse().unwrap(), local: "10.0.0.1:848".parse().unwrap(), proof }
+        let (address, local) = (address.parse().unwrap(), "10.0.0.1:848".parse().unwrap());
+        Peer { address, local, proof, is_getvpn: true }
     }
 
     #[test]

@@ -13,7 +13,8 @@ use super::tek::{SlotId, Tek};
 use super::time::{Checkpoint, ServerTime};
 use getvpn_gdoi::crypto::{HashAlgorithm, Secret};
 use getvpn_gdoi::group::{
-    Direction, EspSpi, EspTransform, KekCipher, KekKeys, KekSignature, KekSpi, Mode, Selector, TekKeys,
+    Direction, EspSpi, EspTransform, KekCipher, KekKeys, KekSignature, KekSpi, Mode, Selector, SpiKey,
+    TekKeys,
 };
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -23,7 +24,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 /// The layout of records. A store with another one is not read.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// Which record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -153,6 +154,8 @@ pub struct GroupRecord {
     pub sid_bits: u8,
     /// Sender IDs below this one may have been handed out.
     pub sids_reserved: u32,
+    /// By what its SPIs are marked.
+    pub spi_key: SpiKeyRecord,
     /// Members below this number have been.
     pub next_member: u32,
     /// Whom the operator has removed.
@@ -161,6 +164,26 @@ pub struct GroupRecord {
     pub withdrawn: Vec<(u32, ServerTime)>,
     /// When members that have registered again send with what they got.
     pub switch_at: Option<ServerTime>,
+}
+
+/// The key of a group's marked SPIs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SpiKeyRecord(Octets);
+
+impl From<&SpiKey> for SpiKeyRecord {
+    fn from(key: &SpiKey) -> Self {
+        Self(Octets(Secret::from(key.octets().as_slice())))
+    }
+}
+
+impl SpiKeyRecord {
+    /// The key.
+    ///
+    /// # Errors
+    /// When it has another length.
+    pub fn restore(&self) -> Result<SpiKey, Damaged> {
+        SpiKey::new(&self.0.0).ok_or(Damaged("the key of the SPIs"))
+    }
 }
 
 /// What stays the same over the generations of a Data-Security SA.

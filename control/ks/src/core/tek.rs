@@ -3,13 +3,16 @@
 use super::settings::TekShape;
 use super::time::ServerTime;
 use getvpn_gdoi::crypto::{Random, Secret};
-use getvpn_gdoi::group::{Direction, EspSpi, GroupId, TekKeys, TekPolicy};
+use getvpn_gdoi::group::{Direction, EspSpi, GroupId, SpiKey, TekKeys, TekPolicy};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// SPIs of ended SAs that are kept so that they do not come again soon.
 const DEAD_SPIS: usize = 65_536;
+
+/// After so many SPIs in a row that are taken, hardly one is left of those that the key marks.
+const TAKEN: u32 = 256;
 
 /// Which of a group's Data-Security SAs: the same for every generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -103,16 +106,22 @@ pub struct Spis {
 }
 
 impl Spis {
-    /// Draws one that is neither alive nor was of late, and not of the reserved ones (RFC 4303
-    /// section 2.1).
-    pub fn draw(&mut self, group: GroupId, random: &mut dyn Random) -> EspSpi {
+    /// Draws one that `key` marks and that is neither alive nor was of late. When few such are left, draws
+    /// another key: until they register again, members take the SPIs that it marks for ones of another make.
+    pub fn draw(&mut self, group: GroupId, key: &mut SpiKey, random: &mut dyn Random) -> EspSpi {
+        let mut taken = 0;
         loop {
-            let mut octets = [0; 4];
-            random.fill(&mut octets);
-            let spi = EspSpi(u32::from_be_bytes(octets));
-            if spi.0 > 255 && !self.dead.contains_key(&spi) && !self.live.contains_key(&spi) {
+            let mut number = [0; 2];
+            random.fill(&mut number);
+            let spi = key.spi(u16::from_be_bytes(number));
+            if let Some(spi) = spi.filter(|spi| !self.dead.contains_key(spi) && !self.live.contains_key(spi))
+            {
                 self.live.insert(spi, group);
                 return spi;
+            }
+            taken += 1;
+            if taken % TAKEN == 0 {
+                *key = SpiKey::draw(random);
             }
         }
     }
@@ -155,30 +164,27 @@ impl Spis {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Gives out the same few SPIs over and over.
-    struct Narrow(u32);
-
-    impl Random for Narrow {
-        fn fill(&mut self, out: &mut [u8]) {
-            self.0 = (self.0 + 1) % 300;
-            out.copy_from_slice(&self.0.to_be_bytes());
-        }
-    }
+    use getvpn_gdoi::crypto::SeededRandom;
 
     #[test]
-    fn neither_a_reserved_spi_nor_a_live_one_nor_a_dead_one_is_drawn() {
+    fn neither_a_live_spi_nor_a_dead_one_is_drawn_and_each_bears_the_mark() {
         let mut spis = Spis::default();
-        let mut random = Narrow(0);
+        let mut random = SeededRandom::new(1);
+        let mut key = SpiKey::draw(&mut random);
+        let (first, mut keys) = (key.clone(), 1);
         let mut drawn = BTreeSet::new();
-        for n in 0..44 {
-            let spi = spis.draw(GroupId(1), &mut random);
-            assert!(spi.0 > 255 && drawn.insert(spi));
+        // More than one key marks.
+        for n in 0..70_000 {
+            let before = key.clone();
+            let spi = spis.draw(GroupId(1), &mut key, &mut random);
+            keys += u32::from(key != before);
+            assert!(key.marks(spi) && drawn.insert(spi), "{n}");
             if n % 2 == 0 {
                 assert!(spis.bury(spi, ServerTime::ZERO).is_empty());
                 assert!(spis.died(spi).is_some());
             }
         }
+        assert!(keys == 2 && drawn.iter().filter(|&&spi| first.marks(spi)).count() > 58_000, "{keys}");
     }
 
     #[test]

@@ -51,7 +51,7 @@ fn known(directory: &Directory, peer: &Peer) -> core::Peer {
             Proof::Certificate { names: entry.into_iter().chain(info.subject.clone()).collect() }
         }
     };
-    core::Peer { address: info.address, local: peer.local, proof }
+    core::Peer { address: info.address, local: peer.local, proof, is_getvpn: info.is_getvpn }
 }
 
 fn acknowledgement(

@@ -20,6 +20,13 @@ impl GroupMember {
                 self.recovery.gone(spi, now);
             }
         }
+        // A key server that has another key by now: until it says which, none of its SPIs can be told.
+        if let Some(key) = &self.spi_key
+            && outcome.installed.iter().any(|&spi| !key.marks(spi))
+        {
+            self.spi_key = None;
+            self.tell(MemberEvent::SpiKeyChanged);
+        }
         if let Some(policy) = &rekey.policy.kek {
             self.take_kek(policy, &rekey.keys, 0, key_server);
         }

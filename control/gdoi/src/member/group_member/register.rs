@@ -131,6 +131,10 @@ impl GroupMember {
         if let Some(policy) = &accepted.policy.kek {
             self.take_kek(policy, &pulled.keys, pulled.sequence.unwrap_or(0), key_server);
         }
+        if self.spi_key != accepted.policy.spi_key {
+            self.spi_key = accepted.policy.spi_key;
+            self.tell(MemberEvent::SpiKeyChanged);
+        }
         self.counters.registrations += 1;
         self.registered = Some((now, reason));
         self.registrar.succeeded();

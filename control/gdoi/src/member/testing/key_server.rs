@@ -4,7 +4,7 @@
 use super::*;
 use crate::crypto::x509::PeerCertificate;
 use crate::crypto::{KeyKind, Random, Secret, SeededRandom, SigningKey};
-use crate::group::{AckRequest, Deletion, KekCipher, KekKeys, KekPolicy, KekSignature};
+use crate::group::{AckRequest, Deletion, KekCipher, KekKeys, KekPolicy, KekSignature, SpiKey};
 use crate::ike::{
     DEFAULT_LIFETIME, IkeError, IkeSa, Iv, MainMode, Notice, PeerInfo, PeerTag, Peers, Progress,
     ResponderConfig, Timing, unprotected_hint, unprotected_notify,
@@ -55,6 +55,8 @@ pub(crate) struct KeyServer {
     /// Its live SAs, oldest first, and when they end.
     pub(crate) teks: Vec<(TekPolicy, Instant)>,
     pub(crate) gap: GroupAssociatedPolicy,
+    /// What it gives in registrations.
+    pub(crate) spi_key: Option<SpiKey>,
     pub(crate) kek: Option<RekeySa>,
     /// The Rekey SA before.
     pub(crate) old_kek: Option<RekeySa>,
@@ -103,6 +105,7 @@ impl KeyServer {
             pulls: BTreeMap::new(),
             teks: Vec::new(),
             gap: GroupAssociatedPolicy { activation_delay: ATD, deactivation_delay: DTD },
+            spi_key: None,
             kek: None,
             old_kek: None,
             acknowledge: Some(AckRequest::KekSha256),
@@ -172,7 +175,12 @@ impl KeyServer {
             lifetime: secs(kek.expires.saturating_duration_since(now).as_secs().max(1)),
             ..kek.policy.clone()
         });
-        GroupPolicy { kek, gap: self.gap, teks: self.teks.iter().map(left).collect() }
+        GroupPolicy {
+            kek,
+            gap: self.gap,
+            spi_key: self.spi_key.clone(),
+            teks: self.teks.iter().map(left).collect(),
+        }
     }
 
     fn keys(&self, spis: &[u32]) -> GroupKeys {

@@ -79,11 +79,13 @@ open_enum! {
 }
 
 open_enum! {
-    /// Attribute classes of a GAP (RFC 6407 section 5.4). Delays are in seconds.
+    /// Attribute classes of a GAP (RFC 6407 section 5.4). Delays are in seconds. 128 to 255 are for private
+    /// use: the last is this project's own, between peers that announce its Vendor ID.
     GapAttribute: u16 {
         ActivationTimeDelay = 1 "ACTIVATION_TIME_DELAY",
         DeactivationTimeDelay = 2 "DEACTIVATION_TIME_DELAY",
         SenderIdRequest = 3 "SENDER_ID_REQUEST",
+        SpiKey = 128 "SPI_KEY",
     }
 }
 

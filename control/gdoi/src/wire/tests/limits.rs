@@ -206,7 +206,7 @@ fn what_does_not_fit_its_length_field_is_not_written() {
     let gap = |attributes| Payload::Gap(Gap { attributes });
     let class = Attributes::new().with(GapAttribute::Unknown(0x8000), 0u16);
     assert_eq!(long(gap(class)), Reason::TooLong(0x8000));
-    let value = Attributes::new().with_octets(GapAttribute::Unknown(200), vec![0; 65_536]);
+    let value = Attributes::new().with_octets(GapAttribute::Unknown(200), vec![0; 65_536].as_slice());
     assert_eq!(long(gap(value)), Reason::TooLong(65_536));
 
     let sa = |proposals| Payload::Sa(Sa { doi: Doi::Ipsec, situation: 1, proposals });

@@ -116,7 +116,7 @@ impl KeyServer {
             activation_delay: Duration::from_secs(15),
             deactivation_delay: Duration::from_secs(30),
         };
-        let policy = GroupPolicy { kek: Some(kek), gap, teks };
+        let policy = GroupPolicy { kek: Some(kek), gap, spi_key: None, teks };
         self.groups.insert(id, ServedGroup { policy, kek: keys, signing, sequence: 0 });
     }
 

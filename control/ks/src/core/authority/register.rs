@@ -71,7 +71,7 @@ impl Authority {
     fn offer(&mut self, now: Now, pull: Waiting) {
         let time = self.clock.at(now.instant);
         let Some(group) = self.groups.get(&pull.group) else { return };
-        let Some((snapshot, policy)) = group.offer(time, pull.peer.local) else {
+        let Some((snapshot, policy)) = group.offer(time, &pull.peer) else {
             self.waiting.push(pull);
             return;
         };

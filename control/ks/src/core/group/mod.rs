@@ -20,7 +20,8 @@ use super::kek::{Fate, FreshKey, KekEntry};
 use super::member::{MemberKey, Members};
 use super::outbox::{Action, Outbox};
 use super::record::{
-    Damaged, GroupRecord, KekRecord, Key, MemberRecord, Record, ShapeRecord, SlotRecord, TekRecord,
+    Damaged, GroupRecord, KekRecord, Key, MemberRecord, Record, ShapeRecord, SlotRecord, SpiKeyRecord,
+    TekRecord,
 };
 use super::schedule::Timing;
 use super::settings::{GroupSettings, TekShape};
@@ -29,7 +30,7 @@ use super::tek::{SlotId, Spis, Tek};
 use super::time::ServerTime;
 use dispatch::Dispatch;
 use getvpn_gdoi::crypto::Random;
-use getvpn_gdoi::group::{EspSpi, GroupId, KekSpi};
+use getvpn_gdoi::group::{EspSpi, GroupId, KekSpi, SpiKey};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,6 +81,8 @@ pub struct Group {
     spare_asked: bool,
     /// What waits for that key.
     wanted: Option<Renewal>,
+    /// By what its SPIs are marked.
+    spi_key: SpiKey,
     /// SPIs that members are told to delete, until their lives would have ended.
     withdrawn: Vec<(EspSpi, ServerTime)>,
     /// Members are registering again; then those that have switch to what they got.
@@ -92,7 +95,7 @@ pub struct Group {
 impl Group {
     /// A group that there has not been.
     pub(super) fn open(settings: GroupSettings, context: &mut Context<'_>) -> Self {
-        let mut group = Self::empty(settings);
+        let mut group = Self::empty(settings, SpiKey::draw(context.random));
         for tek in group.settings.teks.clone() {
             group.add_slot(Arc::new(tek.shape), tek.lifetime);
         }
@@ -102,7 +105,7 @@ impl Group {
         group
     }
 
-    fn empty(settings: GroupSettings) -> Self {
+    fn empty(settings: GroupSettings, spi_key: SpiKey) -> Self {
         Self {
             name: settings.name.as_str().into(),
             slots: Vec::new(),
@@ -119,6 +122,7 @@ impl Group {
             spare: None,
             spare_asked: false,
             wanted: None,
+            spi_key,
             withdrawn: Vec::new(),
             switch_at: None,
             dispatch: Dispatch::default(),
@@ -132,7 +136,7 @@ impl Group {
         // The counter goes on with the width that its IDs were handed out with; what the configuration
         // says now is a change of policy.
         settings.sid_bits = record.sid_bits;
-        let mut group = Self::empty(settings);
+        let mut group = Self::empty(settings, record.spi_key.restore()?);
         for slot in &record.slots {
             let shape = Arc::new(TekShape::try_from(&slot.shape)?);
             group.slots.push(Slot { id: SlotId(slot.id), shape, lifetime: slot.lifetime });
@@ -414,6 +418,7 @@ impl Group {
             line: self.line,
             sid_bits: self.sids.bits(),
             sids_reserved: self.sids.reserved(),
+            spi_key: SpiKeyRecord::from(&self.spi_key),
             next_member: self.members.next_id().0,
             barred: self.barred.iter().cloned().collect(),
             withdrawn: self.withdrawn.iter().map(|&(spi, until)| (spi.0, until)).collect(),

@@ -136,7 +136,7 @@ impl Group {
             if !whole {
                 self.retire(slot.id, renewal.retire, context);
             }
-            let spi = context.spis.draw(self.id(), context.random);
+            let spi = context.spis.draw(self.id(), &mut self.spi_key, context.random);
             let (id, now, lifetime) = (slot.id, context.now, slot.lifetime);
             let tek = Tek::draw(spi, id, &slot.shape, now, lifetime, context.random);
             context.out.touch_tek(self.id(), spi);

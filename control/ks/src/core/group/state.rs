@@ -1,5 +1,6 @@
 //! What a group tells: the policy of this moment with its keys, for a registration or a rekey.
 
+use super::super::access::Peer;
 use super::super::kek::{Fate, Kek, KekEntry};
 use super::super::schedule::registration_allowance;
 use super::super::tek::{Tek, stated};
@@ -42,12 +43,8 @@ impl Snapshot {
 }
 
 impl Group {
-    /// What is offered to a member that registers at `local`; `None` while there is no Rekey SA.
-    pub(in crate::core) fn offer(
-        &self,
-        now: ServerTime,
-        local: SocketAddr,
-    ) -> Option<(Snapshot, GroupPolicy)> {
+    /// What is offered to a member that registers; `None` while there is no Rekey SA.
+    pub(in crate::core) fn offer(&self, now: ServerTime, peer: &Peer) -> Option<(Snapshot, GroupPolicy)> {
         let current = self.current()?;
         let mut policies = Vec::new();
         let mut teks = Vec::new();
@@ -60,7 +57,7 @@ impl Group {
                 teks.push(Arc::clone(tek));
             }
         }
-        let kek = self.kek_policy(current, now, holds, local)?;
+        let kek = self.kek_policy(current, now, holds, peer.local)?;
         let sender_ids = teks.iter().any(|tek| !tek.receive_only && tek.shape.transform.is_counter_mode());
         let snapshot = Snapshot {
             version: self.version,
@@ -71,7 +68,8 @@ impl Group {
             sender_ids,
             allowance: holds,
         };
-        Some((snapshot, GroupPolicy { kek: Some(kek), gap: self.gap(now), teks: policies }))
+        let spi_key = peer.is_getvpn.then(|| self.spi_key.clone());
+        Some((snapshot, GroupPolicy { kek: Some(kek), gap: self.gap(now), spi_key, teks: policies }))
     }
 
     /// The version of what members are told.
@@ -92,7 +90,7 @@ impl Group {
             _ => return bare(kek, sequence, vec![Deletion::Kek]),
         };
         let timing = self.timing();
-        let mut policy = GroupPolicy { kek: None, gap: self.gap(now), teks: Vec::new() };
+        let mut policy = GroupPolicy { gap: self.gap(now), ..GroupPolicy::default() };
         let mut keys = GroupKeys::default();
         for tek in &self.teks {
             if let Some(tek_policy) = tek.policy(now, timing.rekey_allowance(tek.lifetime)) {

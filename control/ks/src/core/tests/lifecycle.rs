@@ -17,6 +17,27 @@ fn a_registration_gets_policy_keys_and_one_sender_id_and_seq_0() {
 }
 
 #[test]
+fn spis_bear_a_mark_whose_key_goes_to_members_of_this_make_only_and_outlives_a_restart() {
+    let mut world = World::new(group());
+    let offered = |world: &World, is_getvpn| {
+        let time = world.authority.time(world.now);
+        let peer = Peer { is_getvpn, ..peer(1) };
+        world.group().offer(time, &peer).unwrap().1
+    };
+    let policy = offered(&world, true);
+    let key = policy.spi_key.clone().unwrap();
+    assert!(policy.teks.iter().all(|tek| key.marks(tek.spi)));
+    let other = offered(&world, false);
+    assert_eq!((other.spi_key, other.teks), (None, policy.teks));
+    world.restart();
+    world.authority.rekey(world.now(), GROUP, RekeyWhat::Teks, &mut world.random).unwrap();
+    world.settle();
+    let policy = offered(&world, true);
+    assert_eq!(policy.spi_key, Some(key.clone()));
+    assert!(policy.teks.len() > 1 && policy.teks.iter().all(|tek| key.marks(tek.spi)));
+}
+
+#[test]
 fn members_are_never_without_an_sa_over_many_generations_of_teks_and_keks() {
     for (tek_lifetime, kek_lifetime) in [(10, 25), (30, 30), (60, 600)] {
         let mut settings = group();

@@ -109,7 +109,7 @@ pub struct World {
 pub fn peer(member: u8) -> Peer {
     let address = SocketAddr::from(([10, 0, 1, member], 848));
     let proof = Proof::PreShared { identity: address.ip().to_string() };
-    Peer { address, local: "10.0.0.1:848".parse().unwrap(), proof }
+    Peer { address, local: "10.0.0.1:848".parse().unwrap(), proof, is_getvpn: true }
 }
 
 impl World {

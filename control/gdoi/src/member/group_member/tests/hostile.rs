@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::crypto::{KeyKind, SigningKey};
-use crate::member::recovery::Plausibility;
+use crate::group::SpiKey;
 use crate::push::{self, KekSigner};
 use crate::wire::Compat;
 use proptest::prelude::*;
@@ -127,35 +127,70 @@ fn other_keys_for_a_known_spi_are_refused_even_from_the_key_server() {
     assert_eq!(count(&world.events, refused), 1);
 }
 
+/// A member that has the key of the marks, and two of the SPIs that bear them.
+fn marked() -> (World, EspSpi, EspSpi) {
+    let mut world = World::new(1);
+    let key = SpiKey::draw(&mut SeededRandom::new(3));
+    world.ks().spi_key = Some(key.clone());
+    world.run(secs(1));
+    world.forget();
+    assert_eq!(world.member.spi_key(), Some(&key));
+    (world, key.spi(1).unwrap(), key.spi(2).unwrap())
+}
+
 #[test]
 fn a_flood_of_implausible_spis_does_not_delay_a_real_one() {
-    let mut world = World::registered(1);
+    let (mut world, real, _) = marked();
     world.run(secs(5));
-    world.call(|m, _, _| {
-        m.set_plausibility(Some(Box::new(|spi| {
-            if spi.0 < 0x1_0000 { Plausibility::Plausible } else { Plausibility::Implausible }
-        })));
-    });
     let now = world.now;
-    world.ks().add(0x1002, 3600, now);
+    world.ks().add(real.0, 3600, now);
     let mut spi = 0x2000_0000_u32;
     for round in 0..100 {
         for _ in 0..200 {
-            spi = spi.wrapping_mul(1_664_525).wrapping_add(1_013_904_223) | 0x1_0000;
+            spi = spi.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             world.call(|m, now, _| m.unknown_spi(now, EspSpi(spi)));
         }
         if round == 50 {
-            world.packets(0x1002);
+            world.packets(real.0);
         }
         world.run(Duration::from_millis(10));
     }
-    let [recovered] = world.ended().into_iter().filter(|e| e.spi == EspSpi(0x1002)).collect::<Vec<_>>()[..]
-    else {
+    let [recovered] = world.ended().into_iter().filter(|e| e.spi == real).collect::<Vec<_>>()[..] else {
         panic!("{:?}", world.ended())
     };
     assert_eq!(recovered.after, RTT);
     assert!(world.ks().asked.len() <= 5, "{:?}", world.ks().asked);
     assert_eq!((world.ks().registrations, world.ks().established), (0, 0));
+}
+
+#[test]
+fn an_spi_without_the_mark_is_asked_for_too_if_it_keeps_coming() {
+    let (mut world, ..) = marked();
+    let now = world.now;
+    world.ks().add(0x1002, 3600, now);
+    for _ in 0..100 {
+        world.packets(0x1002);
+        world.run(Duration::from_millis(100));
+    }
+    assert!(world.has(0x1002));
+}
+
+#[test]
+fn a_rekey_with_an_spi_that_the_key_does_not_mark_ends_the_key() {
+    let (mut world, real, other) = marked();
+    let push = |world: &mut World, spi: u32| {
+        let now = world.now;
+        world.ks().add(spi, 3600, now);
+        let push = world.ks().push(now);
+        world.deliver(0, push);
+        world.run(RTT);
+    };
+    push(&mut world, real.0);
+    assert!(world.member.spi_key().is_some());
+    assert_eq!(count(&world.events, |e| *e == MemberEvent::SpiKeyChanged), 0);
+    push(&mut world, other.0 ^ 1);
+    assert!(world.has(other.0 ^ 1) && world.member.spi_key().is_none());
+    assert_eq!(count(&world.events, |e| *e == MemberEvent::SpiKeyChanged), 1);
 }
 
 proptest! {

@@ -180,7 +180,7 @@ fn sync_09_a_key_server_that_knows_only_rfc_6407_will_do() {
     world.ks().gap = Default::default();
     world.run(secs(1));
     // A PUSH that holds nothing but what is new, without a Rekey SA; deletes are explicit.
-    let delta = GroupPolicy { kek: None, gap: Default::default(), teks: vec![tek(0x1002, 3600)] };
+    let delta = GroupPolicy { teks: vec![tek(0x1002, 3600)], ..Default::default() };
     let push = world.ks().push_of(delta, &[], false);
     world.deliver(0, push);
     world.run(secs(1));
