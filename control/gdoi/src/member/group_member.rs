@@ -353,6 +353,10 @@ impl GroupMember {
             Change::Established => {
                 self.counters.phase1 += 1;
                 self.tell(MemberEvent::Phase1 { key_server });
+                let index = self.session.key_server;
+                if let Some(sa) = self.session.sa() {
+                    self.sad.set_firm_ends(index, sa.peer().is_getvpn);
+                }
                 if self.registrar.registering().is_some() {
                     self.begin_pull(now, random);
                 }

@@ -59,6 +59,8 @@ pub enum Left {
 pub struct Sad {
     limits: SadLimits,
     gap: GroupAssociatedPolicy,
+    /// The key servers that never put off an SA's end by a PUSH.
+    firm_ends: BTreeSet<usize>,
     /// Oldest first.
     entries: Vec<SaEntry>,
     /// The SPIs of `entries`, to answer for a flood of unknown ones.
@@ -87,6 +89,7 @@ impl Sad {
         Self {
             limits,
             gap: GroupAssociatedPolicy::default(),
+            firm_ends: BTreeSet::new(),
             entries: Vec::new(),
             spis: BTreeSet::new(),
             pending: BTreeMap::new(),
@@ -152,6 +155,14 @@ impl Sad {
         outcome.unmatched.retain(|spi| !in_vain.contains(spi));
         self.settle(now);
         outcome
+    }
+
+    /// Whether a key server, as those of this make do, never puts off an SA's end by a PUSH.
+    pub fn set_firm_ends(&mut self, key_server: usize, firm: bool) {
+        match firm {
+            true => self.firm_ends.insert(key_server),
+            false => self.firm_ends.remove(&key_server),
+        };
     }
 
     /// Rule S6: deletes what the PUSH deletes, refreshes what is here, stores what is not. A pending

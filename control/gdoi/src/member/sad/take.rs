@@ -62,9 +62,9 @@ impl Sad {
         }
     }
 
-    /// An SA that is here: only its lifetime changes. A PUSH states what was left when it was made, and may
-    /// have been held back since, with a number that is still good: it can bring the end of a life nearer
-    /// and not put it off. A registration is fresh, and can; a member does one before the end.
+    /// An SA that is here: only its lifetime changes (rule S6). A PUSH states what was left when it was made,
+    /// and may have been held back since, with a number that is still good. From a key server that never
+    /// puts off an end it is not taken for longer; a registration is fresh, and is.
     fn refresh(
         &mut self,
         policy: &TekPolicy,
@@ -84,7 +84,8 @@ impl Sad {
             outcome.refused.push(RefusedSa { spi, why: Refusal::PolicyDiffers });
         }
         let expires = now + policy.lifetime;
-        if !source.rekey || expires < entry.expires {
+        let is_firm = source.rekey && self.firm_ends.contains(&source.key_server);
+        if !is_firm || expires < entry.expires {
             entry.policy.lifetime = policy.lifetime;
             entry.expires = expires;
         }

@@ -122,10 +122,10 @@ fn sync_06_a_rekey_refreshes_what_is_here_and_stores_what_is_not() {
     let (mut sad, now) = new();
     register(&mut sad, &[tek(0x1001, 100)], now);
     let later = now + secs(50);
-    let outcome = sad.rekey(&rekey(&[tek(0x1001, 40), tek(0x1002, 3600)]), &[], 0, later);
+    let outcome = sad.rekey(&rekey(&[tek(0x1001, 70), tek(0x1002, 3600)]), &[], 0, later);
     assert_eq!(outcome.refreshed, [EspSpi(0x1001)]);
     assert_eq!(outcome.installed, [EspSpi(0x1002)]);
-    assert_eq!(sad.find(EspSpi(0x1001)).unwrap().expires, later + secs(40));
+    assert_eq!(sad.find(EspSpi(0x1001)).unwrap().expires, later + secs(70));
     assert_eq!(sad.find(EspSpi(0x1001)).unwrap().installed, now);
 }
 
@@ -138,8 +138,9 @@ fn sync_06_a_rekey_that_shortens_a_life_shortens_it() {
 }
 
 #[test]
-fn sync_06_07_a_rekey_that_was_held_back_puts_off_no_end_and_a_registration_does() {
+fn sync_06_07_a_rekey_that_was_held_back_puts_off_no_end_that_is_firm_and_a_registration_does() {
     let (mut sad, now) = new();
+    sad.set_firm_ends(0, true);
     register(&mut sad, &[tek(0x1001, 3600)], now);
     let made_at_once = rekey(&[tek(0x1001, 3600)]);
     sad.rekey(&made_at_once, &[], 0, now + secs(3000));
