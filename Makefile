@@ -6,7 +6,7 @@ CARGO ?= cargo
 CARGO_FUZZ_VERSION := 0.13.2
 FUZZ_CRATES := dataplane/fuzz control/fuzz
 FUZZ_SECONDS ?= 6
-SIMULATION = $(TARGET)/simulation/getvpn-simulation --threads $(shell nproc)
+SIMULATION = $(TARGET)/quick/getvpn-simulation --threads $(shell nproc)
 PYTHON := .venv/bin/python
 
 .PHONY: demo test check bench deps deps-build deps-test release \
@@ -68,7 +68,7 @@ without-dpdk:
 # A key server and its members in virtual time: control/simulation. Without variables, what `make test` does:
 # many seeds with few members, then one with a hundred. `make simulate SEEDS=2000 MEMBERS=8 DAYS=30` does that.
 simulate:
-	$(CARGO) build --locked --profile simulation -p getvpn-simulation
+	$(CARGO) build --locked --profile quick -p getvpn-simulation
 ifdef SEEDS
 	$(SIMULATION) --seed $(or $(SEED),1) --seeds $(SEEDS) --members $(or $(MEMBERS),8) --days $(or $(DAYS),30)
 else
@@ -78,17 +78,18 @@ endif
 
 # The model checker explores every interleaving of the lock-free parts.
 loom:
-	CARGO_TARGET_DIR=$(TARGET)/loom RUSTFLAGS='--cfg loom' $(CARGO) test --locked --profile loom -p getvpn-dataplane --lib loom_
+	CARGO_TARGET_DIR=$(TARGET)/loom RUSTFLAGS='--cfg loom' $(CARGO) test --locked --profile quick -p getvpn-dataplane --lib loom_
 
 # Two members, scapy, tshark, strongSwan and real TCP. The tests that need root are skipped without it, unless CI is set.
-e2e: release deps-test
-	$(CARGO) build --locked --release -p getvpn-gdoi --example main-mode --example exchange --example racing-key-server
-	GETVPN_BIN=$(abspath $(TARGET)/release) $(PYTHON) -m pytest tests/e2e
+e2e: deps-build deps-test
+	$(CARGO) build --locked --profile quick -p getvpn-gm -p getvpn-ks -p getvpn-ctl
+	$(CARGO) build --locked --profile quick -p getvpn-gdoi --example main-mode --example exchange --example racing-key-server
+	GETVPN_BIN=$(abspath $(TARGET)/quick) $(PYTHON) -m pytest tests/e2e
 
 # The benchmarks still work; their figures mean nothing here.
 bench-quick: deps-build
-	@perf/run --quick --out $(TARGET)/bench-quick
-	@perf/run-control --quick --out $(TARGET)/bench-quick
+	@PROFILE=quick perf/run --quick --out $(TARGET)/bench-quick
+	@PROFILE=quick perf/run-control --quick --out $(TARGET)/bench-quick
 
 # $(FUZZ_SECONDS) seconds for each target of either crate, from the committed seeds; FUZZ_TARGETS names some
 # of them. The fuzzer wants a nightly compiler's flags, which RUSTC_BOOTSTRAP allows the stable one.
