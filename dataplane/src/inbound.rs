@@ -98,6 +98,9 @@ impl Inbound {
             if lane.is_empty() {
                 return;
             }
+            for (mbuf, headers) in lane.iter() {
+                cx.punts.forget(bay_of(mbuf, headers, cx.link).spi);
+            }
             let frames = lane.frames.iter().copied().map(u64::from).sum::<u64>();
             cx.tally.parked -= frames;
             cx.tally.released += frames;

@@ -67,7 +67,7 @@ pub fn channel(workers: u16, capacity: usize, interval: u64) -> (Vec<PuntSender>
 pub const UNVERIFIABLE: u16 = 32;
 
 /// Messages that a worker sends in an interval about SPIs that nobody has given out: nothing must depend on
-/// the test of SPIs. Again half of them for SPIs that come again.
+/// the test of SPIs. Who comes first gets them: what else comes costs next to nothing.
 pub const IMPLAUSIBLE: u16 = 8;
 
 /// The worker's end.
@@ -122,6 +122,9 @@ impl PuntSender {
         now: u64,
         addresses: impl FnOnce() -> (IpAddr, IpAddr),
     ) -> Punted {
+        if plausibility == Plausibility::Implausible && !self.implausible.has(true, now) {
+            return Punted::Suppressed;
+        }
         let set = &mut self.recent[set_of(spi, self.multiplier)];
         let Some(entry) = choose(set, spi, now) else { return Punted::Suppressed };
         if entry.spi != spi {
@@ -132,12 +135,7 @@ impl PuntSender {
             return Punted::Told;
         }
         let again = entry.hits > 1 || entry.due > 0;
-        let trickle = match plausibility {
-            Plausibility::Plausible => None,
-            Plausibility::Unverifiable => Some(&mut self.unverifiable),
-            Plausibility::Implausible => Some(&mut self.implausible),
-        };
-        if trickle.as_ref().is_some_and(|trickle| !trickle.has(again, now)) {
+        if plausibility == Plausibility::Unverifiable && !self.unverifiable.has(again, now) {
             return Punted::Suppressed;
         }
         let (source, destination) = addresses();
@@ -147,9 +145,19 @@ impl PuntSender {
         if !self.ring.push(&punt.to_words()) {
             return Punted::Lost;
         }
-        trickle.into_iter().for_each(|trickle| trickle.take(now));
+        match plausibility {
+            Plausibility::Plausible => {}
+            Plausibility::Unverifiable => self.unverifiable.take(now),
+            Plausibility::Implausible => self.implausible.take(now),
+        }
         (entry.hits, entry.due) = (0, now + self.interval);
         Punted::Sent
+    }
+
+    /// Packets with this SPI have found an SA: if it is missing again, that is news at once.
+    pub(crate) fn forget(&mut self, spi: u32) {
+        let Set(set) = &mut self.recent[set_of(spi, self.multiplier)];
+        set.iter_mut().filter(|entry| entry.spi == spi).for_each(|entry| *entry = Recent::default());
     }
 }
 

@@ -58,6 +58,19 @@ fn packets_wait_for_their_sa_and_come_out_in_order_through_replay_and_counters()
 }
 
 #[test]
+fn an_sa_that_is_missing_again_is_told_again_at_once() {
+    let wan = sealed(&sa(SPI), &numbered(30));
+    let mut b = Member::new(&asking(&[]), 1500);
+    for chunk in wan.chunks(10) {
+        b.wan_in(chunk);
+        assert_eq!(b.punts.drain().count(), 1);
+        b.publish(&asking(&[sa(SPI)]));
+        assert_eq!(b.wan_in(&[]).lan.len(), 10);
+        b.publish(&asking(&[]));
+    }
+}
+
+#[test]
 fn later_packets_of_the_same_spi_stay_behind_and_others_do_not_wait() {
     let frames = numbered(400);
     let wan = sealed(&sa(SPI), &frames);
@@ -155,8 +168,8 @@ fn a_flood_of_random_spis_leaves_room_for_a_real_one_and_the_control_thread_hear
         assert!(b.punts.drain().any(|punt| punt.spi == real));
         b.publish(&PolicyState { spi_test: test.spi_test, ..state(&[sa(real)]) });
         let lan = b.wan_in(&[]).lan;
-        // Without a key its first packet looks like all the others.
-        assert_eq!(lan, real_frames[usize::from(others)..]);
+        // Without a key its first packet looks like all the others, and may be forgotten among them.
+        assert!(real_frames.ends_with(&lan) && lan.len() >= if others { 30 } else { 40 }, "{}", lan.len());
         b.drain();
         assert_eq!(b.buffers_in_use(), 0);
     }

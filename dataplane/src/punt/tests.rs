@@ -97,11 +97,12 @@ fn the_same_spi_is_not_sent_again_for_all_the_others_in_between() {
 fn of_spis_that_cannot_be_told_from_others_and_of_implausible_ones_only_some_get_through() {
     for (plausibility, messages) in [(Unverifiable, UNVERIFIABLE), (Implausible, IMPLAUSIBLE)] {
         let (mut sender, mut receiver) = one_worker(4096);
-        // All different: the half that is for anybody. Ten packets a cycle.
+        // All different, so that they get what is for anybody. Ten packets a cycle.
         for n in 0..10_000 {
             report_as(&mut sender, 1000 + n, plausibility, 1_000_000);
         }
-        assert_eq!(receiver.drain().count(), usize::from(messages / 2), "{plausibility:?}");
+        let anybodys = if plausibility == Unverifiable { messages / 2 } else { messages };
+        assert_eq!(receiver.drain().count(), usize::from(anybodys), "{plausibility:?}");
         // Ten intervals, a thousand cycles each.
         for n in 0..100_000_u32 {
             report_as(&mut sender, 20_000 + n, plausibility, 1_000_000 + u64::from(n / 10));
@@ -133,22 +134,20 @@ fn plausible_spis_get_through_any_flood_of_others_at_once() {
 /// Its second packet comes while the first is remembered: 256 sets of four are not overwritten that fast.
 #[test]
 fn an_spi_that_comes_again_gets_through_a_flood_of_others_that_do_not() {
-    for plausibility in [Unverifiable, Implausible] {
-        let (mut sender, mut receiver) = one_worker(1024);
-        let mut told = None;
-        for n in 0..2_000_000_u32 {
-            let now = u64::from(n / 30);
-            report_as(&mut sender, n.wrapping_mul(0x9e37_79b9), plausibility, now);
-            if n > 1_000_000 && n % 100 == 0 {
-                report_as(&mut sender, 77, plausibility, now);
-                told = told.or(receiver.drain().find(|punt| punt.spi == 77).map(|punt| punt.at));
-            }
-            if n % 10_000 == 0 {
-                receiver.drain().for_each(drop);
-            }
+    let (mut sender, mut receiver) = one_worker(1024);
+    let mut told = None;
+    for n in 0..2_000_000_u32 {
+        let now = u64::from(n / 30);
+        report_as(&mut sender, n.wrapping_mul(0x9e37_79b9), Unverifiable, now);
+        if n > 1_000_000 && n % 100 == 0 {
+            report_as(&mut sender, 77, Unverifiable, now);
+            told = told.or(receiver.drain().find(|punt| punt.spi == 77).map(|punt| punt.at));
         }
-        assert!(told.is_some_and(|at| at < 1_000_000 / 30 + INTERVAL), "{plausibility:?}: {told:?}");
+        if n % 10_000 == 0 {
+            receiver.drain().for_each(drop);
+        }
     }
+    assert!(told.is_some_and(|at| at < 1_000_000 / 30 + INTERVAL), "{told:?}");
 }
 
 proptest! {
