@@ -1,6 +1,6 @@
 """Members that get their SAs from a key server: rules S1 to S8 of the synchronisation method between real processes."""
 
-from keyserver import ADDRESSES, KS, PACKET, TEK, KeyServer, RacingKeyServer, carried, ks_configuration, members
+from keyserver import ADDRESSES, KS, PACKET, TEK, KeyServer, RacingKeyServer, carried, ks_configuration, members, settled
 from member import wait_for
 
 
@@ -54,6 +54,24 @@ def test_sync_04_and_08_an_sa_that_a_member_lost_comes_back_by_rekey(tmp_path):
         assert len(b.events("registered")) == registrations, "no registration was needed"
         assert b.events("spi_recovered")
         assert ks.process.poll() is None
+
+
+def test_sync_08_packets_that_come_while_their_sa_is_missing_wait_for_it_and_none_is_lost(tmp_path):
+    with KeyServer(tmp_path), members(tmp_path, "a", "b") as (a, b):
+        for member in (a, b):
+            member.wait_until_it_has(lambda spis: len(spis) == 1)
+        carried(a, b)
+        (spi,) = b.spis()
+        waited = 0
+        for _ in range(8):
+            b.ctl("sa", "delete", spi)
+            a.send(*[PACKET] * 64)
+            wait_for(lambda: b.ctl("counters")["released"] > waited, "packets that waited to go on", 20, a, b)
+            waited = b.ctl("counters")["released"]
+            assert settled(a, b)[1] == {}, "nothing was dropped"
+        parking = b.ctl("sync")["parking"]
+        assert (parking["packets"], parking["max_packets"]) == (0, 1024)
+        assert 0 < parking["most_packets"] <= waited
 
 
 def test_sync_04_an_spi_that_the_key_server_does_not_know_gets_no_answer(tmp_path):
