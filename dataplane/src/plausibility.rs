@@ -23,8 +23,14 @@ pub enum Plausibility {
 pub struct SpiTest {
     /// Of each key the mark of every number: 128 KiB that stay in the second-level cache in a flood, where to
     /// compute the mark would be a quarter of what a forged packet costs.
-    marks: Arc<[Zeroizing<Vec<u16>>]>,
+    marks: Arc<[Marks]>,
     others: bool,
+}
+
+#[derive(Clone)]
+struct Marks {
+    key: SpiKey,
+    of: Arc<Zeroizing<Vec<u16>>>,
 }
 
 impl SpiTest {
@@ -35,6 +41,12 @@ impl SpiTest {
     /// no SPIs. Takes about a millisecond for each key.
     #[must_use]
     pub fn new(keys: impl IntoIterator<Item = SpiKey>, others: bool) -> Self {
+        Self::default().renewed(keys, others)
+    }
+
+    /// The same as a new test, at no cost for keys that this one has.
+    #[must_use]
+    pub fn renewed(&self, keys: impl IntoIterator<Item = SpiKey>, others: bool) -> Self {
         let mut tried: Vec<SpiKey> = Vec::new();
         let mut others = others;
         for key in keys {
@@ -46,8 +58,11 @@ impl SpiTest {
                 false => others = true,
             }
         }
-        let marks = |key: &SpiKey| Zeroizing::new((0..=u16::MAX).map(|number| key.mark(number)).collect());
-        SpiTest { marks: tried.iter().map(marks).collect(), others }
+        let known = |key: &SpiKey| self.marks.iter().find(|marks| marks.key == *key).cloned();
+        SpiTest {
+            marks: tried.iter().map(|key| known(key).unwrap_or_else(|| key.all_marks())).collect(),
+            others,
+        }
     }
 
     /// What can be said of `spi`.
@@ -58,7 +73,7 @@ impl SpiTest {
         let (number, mark) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
         if spi < FIRST {
             Plausibility::Implausible
-        } else if self.marks.iter().any(|marks| marks.get(usize::from(number)) == Some(&mark)) {
+        } else if self.marks.iter().any(|marks| marks.of.get(usize::from(number)) == Some(&mark)) {
             Plausibility::Plausible
         } else if self.others {
             Plausibility::Unverifiable
@@ -120,6 +135,11 @@ impl SpiKey {
         self.mark(u16::from_be_bytes([a, b])) == u16::from_be_bytes([c, d]) && spi >= FIRST
     }
 
+    fn all_marks(&self) -> Marks {
+        let of = (0..=u16::MAX).map(|number| self.mark(number)).collect();
+        Marks { key: self.clone(), of: Arc::new(Zeroizing::new(of)) }
+    }
+
     fn mark(&self, number: u16) -> u16 {
         let [.., a, b] = sip_2_4(*self.0, number.to_be_bytes()).to_be_bytes();
         u16::from_be_bytes([a, b])
@@ -166,6 +186,7 @@ fn sip_round([a, b, c, d]: &mut [u64; 4]) {
 mod tests {
     use super::{Plausibility, SpiKey, SpiTest, sip_2_4};
     use proptest::prelude::*;
+    use std::sync::Arc;
 
     fn key(seed: u8) -> SpiKey {
         SpiKey::new(&[seed; 16])
@@ -245,6 +266,9 @@ mod tests {
         let keys: Vec<SpiKey> = (0..10).map(|n| key(n * 16)).collect();
         let test = SpiTest::new(keys.clone(), false);
         assert_eq!(test.marks.len(), SpiTest::MAX_KEYS);
+        let renewed = test.renewed(keys[1..3].iter().cloned(), false);
+        assert_eq!(renewed.marks.len(), 2);
+        assert!(Arc::ptr_eq(&renewed.marks[0].of, &test.marks[1].of), "computed again");
         assert_eq!(test.of(keys[0].spi(9).unwrap()), Plausibility::Plausible);
         assert_eq!(test.of(keys[9].spi(9).unwrap()), Plausibility::Unverifiable);
     }

@@ -128,6 +128,12 @@ impl Sad {
     }
 
     /// What tells unknown SPIs that may become SAs from others.
+    #[must_use]
+    pub fn spi_test(&self) -> &SpiTest {
+        &self.spi_test
+    }
+
+    /// Replaces that test.
     pub fn set_spi_test(&mut self, test: SpiTest) {
         self.spi_test = test;
     }

@@ -105,7 +105,7 @@ impl KeyServers {
         }
         let budget = SharedBudget::new(SharedBudget::DEFAULT, now);
         let key_servers = Self { groups: all, listen, budget, random, senders_at: now };
-        sad.set_spi_test(key_servers.spi_test());
+        sad.set_spi_test(key_servers.spi_test(&SpiTest::default()));
         key_servers
     }
 
@@ -154,10 +154,10 @@ impl KeyServers {
 
     /// What tells SPIs that may become SAs from others: any may, where a key server has not given the key of
     /// its marks.
-    fn spi_test(&self) -> SpiTest {
+    fn spi_test(&self, before: &SpiTest) -> SpiTest {
         let keys = || self.groups.iter().map(|group| group.member.as_ref().and_then(GroupMember::spi_key));
         let known = keys().flatten().map(|key| SpiKey::new(&key.octets()));
-        SpiTest::new(known, keys().any(|key| key.is_none()))
+        before.renewed(known, keys().any(|key| key.is_none()))
     }
 
     /// Does what is due. True when the data plane has to be told of changes in `sad`, all of them at once.
@@ -180,7 +180,7 @@ impl KeyServers {
             changed |= group.absorb(now, sad, random);
         }
         if changed {
-            sad.set_spi_test(self.spi_test());
+            sad.set_spi_test(self.spi_test(sad.spi_test()));
         }
         changed
     }
