@@ -197,10 +197,14 @@ impl Recovery {
         }
     }
 
-    /// Phase 1 was lost and is back: what was asked for in vain meanwhile is asked for again at once.
+    /// Phase 1 was lost and is back: what was asked for in vain meanwhile is asked for again at once. Not
+    /// for ever: where phase 1 is made anew time and again, the ladder goes on nevertheless.
     pub fn ask_again(&mut self, now: Instant) {
-        for episode in self.episodes.values_mut().filter(|e| !e.awaits_registration && e.tries > 0) {
-            episode.rung = episode.rung.min(self.config.tries.saturating_sub(1));
+        let tries = self.config.tries;
+        let again =
+            |e: &&mut Episode| !e.awaits_registration && (1..tries.saturating_mul(2)).contains(&e.tries);
+        for episode in self.episodes.values_mut().filter(again) {
+            episode.rung = episode.rung.min(tries.saturating_sub(1));
             episode.next = now;
         }
     }
@@ -280,7 +284,7 @@ impl Recovery {
 
     fn after_the_last_try(&mut self, spi: EspSpi, now: Instant, random: &mut dyn Random) -> Option<Due> {
         let episode = self.episodes.get(&spi)?;
-        let worth = episode.cause.is_worth_a_registration() && episode.tries == episode.rung;
+        let worth = episode.cause.is_worth_a_registration() && episode.is_fully_asked();
         let awaiting = self.episodes.values().filter(|e| e.awaits_registration).count();
         if !worth || awaiting >= self.config.episodes / 4 || (awaiting == 0 && now < self.register_from) {
             self.give_up(spi, now);
@@ -302,7 +306,8 @@ impl Recovery {
     }
 
     fn give_up(&mut self, spi: EspSpi, now: Instant) {
-        let fully_asked = self.episodes.get(&spi).is_some_and(|e| e.tries == e.rung || e.awaits_registration);
+        let fully_asked =
+            self.episodes.get(&spi).is_some_and(|e| e.is_fully_asked() || e.awaits_registration);
         self.end(spi, End::Unknown, now);
         if fully_asked {
             self.remembered.insert(spi, now + self.config.unknown_for);

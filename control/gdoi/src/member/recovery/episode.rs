@@ -142,7 +142,8 @@ pub(super) struct Episode {
     pub(super) last_seen: Instant,
     /// INVALID-SPI sent.
     pub(super) tries: u32,
-    /// Those, and those that there was no budget for.
+    /// How far up the ladder that is: a try that there was no budget for counts, one that was made again
+    /// over a new phase 1 does not.
     pub(super) rung: u32,
     /// The next try, or the end of waiting for the last one.
     pub(super) next: Instant,
@@ -152,5 +153,11 @@ pub(super) struct Episode {
 impl Episode {
     pub(super) fn new(cause: Cause, since: Instant, now: Instant) -> Self {
         Self { cause, since, last_seen: now, tries: 0, rung: 0, next: now, awaits_registration: false }
+    }
+
+    /// Whether INVALID-SPI was sent as often as the ladder has it by now. More often, where a new phase 1
+    /// came in between.
+    pub(super) fn is_fully_asked(&self) -> bool {
+        self.tries >= self.rung
     }
 }

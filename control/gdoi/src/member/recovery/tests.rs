@@ -200,6 +200,30 @@ fn phase_1_that_was_lost_and_is_back_asks_again_at_once() {
     assert_eq!(ladder.due(), [Due::Ask(SPI, 4)]);
 }
 
+#[test]
+fn sync_05_asking_again_over_a_new_phase_1_leads_to_the_registration_all_the_same() {
+    let mut ladder = Ladder::new();
+    ladder.packets(SPI, Plausibility::Unverifiable);
+    assert_eq!(ladder.run(ms(880)).len(), 3);
+    ladder.recovery.ask_again(ladder.now);
+    assert_eq!(ladder.run(ms(1000)), [(0, Due::Ask(SPI, 4)), (800, Due::Register)]);
+    ladder.recovery.registered(ladder.now, ladder.now);
+    assert_eq!((ladder.ended()[0].end, ladder.recovery.remembered()), (End::Unknown, 1));
+}
+
+#[test]
+fn sync_05_a_phase_1_that_is_made_anew_time_and_again_does_not_put_off_the_registration_for_ever() {
+    let mut ladder = Ladder::new();
+    ladder.packets(SPI, Plausibility::Plausible);
+    let mut due = Vec::new();
+    for _ in 0..10 {
+        due.extend(ladder.run(ms(500)).into_iter().map(|(_, due)| due));
+        ladder.recovery.ask_again(ladder.now);
+    }
+    assert_eq!(due.iter().filter(|due| **due == Due::Register).count(), 1, "{due:?}");
+    assert!((4..=7).contains(&due.len()), "{due:?}");
+}
+
 /// Random SPIs at a high rate for a while, with a real one among them from half a second on.
 fn flood(plausibility: Plausibility, real: Plausibility) -> (Ladder, u64, Duration) {
     let mut ladder = Ladder::new();
