@@ -115,10 +115,8 @@ impl World {
             Kind::Remove => return self.remove(number),
             Kind::Reload => return self.reload(),
             Kind::ForgetCounters => self.members[number].data_plane.forget(),
-            Kind::RefuseSa => {
-                self.members[number].refuses_next = true;
-                self.members[number].undisturbed = self.now;
-            }
+            // Nothing is the matter until the next SA comes.
+            Kind::RefuseSa => self.members[number].refuses_next = true,
             Kind::DeleteSa | Kind::ExhaustSenderIds | Kind::Resync => return self.disturb(number, kind),
         }
         Ok(())

@@ -90,6 +90,10 @@ impl World {
             {
                 let spi = newest.spi();
                 member.refuses_next = false;
+                // This is when it goes wrong, which may be hours after the fault was drawn. A PUSH that
+                // brings the SA may delete all others with it: then nothing is left to send with until
+                // the member has asked for the SA again.
+                member.undisturbed = member.undisturbed.max(self.now);
                 control.refuse_sa(self.now, spi, "there is no memory", &mut member.random);
                 continue;
             }

@@ -331,3 +331,6 @@ impl World {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
