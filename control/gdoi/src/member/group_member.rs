@@ -117,7 +117,7 @@ impl GroupMember {
         }
         match split_datagram(datagram) {
             Ok((header, _)) if header.exchange == ExchangeType::GroupkeyPush => {
-                self.handle_push(now, from, datagram);
+                self.handle_push(now, from, datagram, random);
             }
             Ok((header, body)) if from.ip() == self.session.address().ip() => {
                 self.handle_isakmp(now, unix_time, (&header, body), datagram, random);
@@ -297,7 +297,7 @@ impl GroupMember {
                     self.recovery.gone(spi, now);
                 }
             }
-            Notice::DeleteKek(_) => self.delete_kek(self.session.key_server, now),
+            Notice::DeleteKek(_) => self.delete_kek(self.session.key_server, now, random),
             // Error types lie below 8192 (RFC 2408 section 3.14.1).
             Notice::Other { notify, .. } if self.pull.is_some() && u16::from(notify) < 8192 => {
                 self.registration_failed(RegistrationError::Refused(notify), now, random);
@@ -306,11 +306,11 @@ impl GroupMember {
         }
     }
 
-    fn handle_push(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
+    fn handle_push(&mut self, now: Instant, from: SocketAddr, datagram: &[u8], random: &mut dyn Random) {
         match self.keks.open(datagram, self.config.address, self.config.compat, now) {
             Pushed::Opened(opened, key_server, ack) => {
                 self.counters.pushes += 1;
-                self.carry_out(*opened, key_server, now);
+                self.carry_out(*opened, key_server, now, random);
                 self.acknowledge(key_server, ack);
             }
             Pushed::Again(key_server, ack) => {

@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 /// A key server that has less time to answer than that is as good as not asked.
 const SHORTEST_TRY: Duration = Duration::from_secs(2);
 
+/// Where all members are told to register at the same moment, each waits for a random time below that.
+const SPREAD: Duration = Duration::from_secs(1);
+
 /// The policy of registering.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RegistrationConfig {
@@ -129,6 +132,13 @@ impl Registrar {
             }
             _ => {}
         }
+    }
+
+    /// A registration is wanted of which all members have just been told: not all at the same moment.
+    pub fn want_with_others(&mut self, reason: Reason, now: Instant, random: &mut dyn Random) {
+        let mut octets = [0; 2];
+        random.fill(&mut octets);
+        self.want(reason, now + SPREAD * u32::from(u16::from_be_bytes(octets)) / 65_536);
     }
 
     /// The present key server does not answer: the next one is next.

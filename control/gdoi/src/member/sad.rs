@@ -113,8 +113,9 @@ impl Sad {
         self.gap = policy.gap;
         self.offered = selectors(policy);
         let mut refused = Vec::new();
-        for tek in policy.teks.iter().take(self.limits.sas) {
-            match self.limits.check_policy(tek) {
+        for (place, tek) in policy.teks.iter().enumerate() {
+            let room = if place < self.limits.sas { Ok(()) } else { Err(Refusal::NoRoom(self.limits.sas)) };
+            match self.limits.check_policy(place, tek).and(room) {
                 Ok(()) => {
                     self.offer.push(tek.spi);
                     self.pending
@@ -126,10 +127,6 @@ impl Sad {
                     refused.push(RefusedSa { spi: tek.spi, why });
                 }
             }
-        }
-        for tek in policy.teks.iter().skip(self.limits.sas) {
-            self.offered_in_vain.insert(tek.spi);
-            refused.push(RefusedSa { spi: tek.spi, why: Refusal::NoRoom(self.limits.sas) });
         }
         refused
     }
@@ -194,8 +191,8 @@ impl Sad {
         }
         let mut in_vain: BTreeSet<EspSpi> = unusable.iter().copied().collect();
         let mut policies: Vec<TekPolicy> = Vec::new();
-        for tek in &rekey.policy.teks {
-            match self.limits.check_policy(tek) {
+        for (place, tek) in rekey.policy.teks.iter().enumerate() {
+            match self.limits.check_policy(place, tek) {
                 Ok(()) => policies.push(tek.clone()),
                 Err(why) => {
                     in_vain.insert(tek.spi);

@@ -66,6 +66,7 @@ pub fn member_config(
     config.compat = registration.compat;
     config.limits = SadLimits {
         sas: limits.sad,
+        policy_sas: limits.sas,
         selectors_per_sa: limits.selectors,
         // While a policy follows another both are held.
         selectors: 2 * limits.selectors,

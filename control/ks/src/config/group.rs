@@ -16,6 +16,7 @@ const TEK_KEYS: [&str; 5] = ["transform", "lifetime_s", "mode", "direction", "se
 
 /// ATD and DTD go as attributes of two octets (RFC 6407 section 5.4).
 const DELAYS: RangeInclusive<u32> = 0..=65_535;
+const LONGEST_DELAY: Duration = Duration::from_secs(65_535);
 const DEFAULT_ACTIVATION_DELAY: Duration = Duration::from_secs(15);
 const DEFAULT_DEACTIVATION_DELAY: Duration = Duration::from_secs(30);
 const DEFAULT_SID_BITS: u8 = 16;
@@ -47,14 +48,15 @@ pub(super) fn read_all(
         let sid_bits = section.get("sid_bits").map_or(Ok(DEFAULT_SID_BITS), |value| {
             value.choice_of_numbers(&[8, 12, 16], "the bits of a sender ID (RFC 6054 section 3)")
         })?;
+        let rekey = rekey::rekey(&section, listen)?;
         let settings = GroupSettings {
             id: GroupId(id),
             name: name_text.to_owned(),
             compat: protocol::compat(&section)?,
             sid_bits,
-            gap: delays(&section)?,
+            gap: delays(&section, rekey.interval * rekey.retransmits, warnings)?,
             kek: rekey::kek(&section, warnings)?,
-            rekey: rekey::rekey(&section, listen)?,
+            rekey,
             teks: teks(&section)?,
         };
         outlives_its_rekey(&section, &settings)?;
@@ -66,20 +68,38 @@ pub(super) fn read_all(
     Ok(groups)
 }
 
-fn delays(section: &Section<'_>) -> Result<GroupAssociatedPolicy, ConfigError> {
-    let delay = |key, default| {
-        section.get(key).map_or(Ok(default), |value: Value<'_>| value.seconds(DELAYS, "a delay"))
+/// ATD and DTD of a group whose rekeys take `reach` from the first copy to the last: whoever gets only that
+/// one still sends with the old SA when those that got the first drop it, unless DTD is ATD and `reach`.
+fn delays(
+    section: &Section<'_>,
+    reach: Duration,
+    warnings: &mut Vec<String>,
+) -> Result<GroupAssociatedPolicy, ConfigError> {
+    let (atd, dtd) = (section.get("activation_delay_s"), section.get("deactivation_delay_s"));
+    let delay = |value: &Value<'_>| value.seconds(DELAYS, "a delay");
+    let activation_delay = atd.as_ref().map_or(Ok(DEFAULT_ACTIVATION_DELAY), delay)?;
+    let safe = activation_delay + reach;
+    let Some(value) = dtd else {
+        return Ok(GroupAssociatedPolicy {
+            activation_delay,
+            deactivation_delay: safe.clamp(DEFAULT_DEACTIVATION_DELAY, LONGEST_DELAY),
+        });
     };
-    let activation_delay = delay("activation_delay_s", DEFAULT_ACTIVATION_DELAY)?;
-    let deactivation_delay = delay("deactivation_delay_s", DEFAULT_DEACTIVATION_DELAY)?;
-    if deactivation_delay < activation_delay {
-        let at = section.get("deactivation_delay_s").or(section.get("activation_delay_s"));
-        let (activation, deactivation) = (activation_delay.as_secs(), deactivation_delay.as_secs());
-        let problem = format!(
+    let deactivation_delay = delay(&value)?;
+    let (activation, deactivation) = (activation_delay.as_secs(), deactivation_delay.as_secs());
+    if deactivation < activation {
+        return Err(value.error(format!(
             "members would drop the old SA after {deactivation} s, while others send with it for {activation} s; \
              make deactivation_delay_s at least activation_delay_s"
+        )));
+    }
+    if deactivation_delay < safe {
+        let (reach, safe) = (reach.as_secs(), safe.as_secs());
+        let problem = format!(
+            "the last copy of a rekey comes {reach} s after the first, and who gets only that one sends with the old \
+             SA for another {activation} s: its packets may be lost for some seconds; {safe} or more is safe"
         );
-        return Err(at.map_or_else(|| section.error(&problem), |value| value.error(&problem)));
+        warnings.push(value.error(problem).to_string());
     }
     Ok(GroupAssociatedPolicy { activation_delay, deactivation_delay })
 }

@@ -83,7 +83,7 @@ fn what_is_not_said_has_its_default() {
     assert_eq!((group.id, group.name.as_str(), group.compat), (GroupId(1234), "finance", Compat::Standard));
     assert_eq!(group.sid_bits, 16);
     assert_eq!(group.gap.activation_delay, Duration::from_secs(15));
-    assert_eq!(group.gap.deactivation_delay, Duration::from_secs(30));
+    assert_eq!(group.gap.deactivation_delay, Duration::from_secs(35), "ATD and two intervals");
     let rekey = &group.rekey;
     assert_eq!((rekey.transport, rekey.source), (Transport::Unicast, server.listen[0]));
     assert_eq!((rekey.retransmits, rekey.interval, rekey.rate), (2, Duration::from_secs(10), 2_000));
@@ -139,6 +139,8 @@ selectors = [{ src = "10.0.0.0/8", dst = "10.0.0.0/8" }]
     let config = Config::load(&file).unwrap();
     let suites: Vec<String> = config.server.suites.iter().map(Suite::to_string).collect();
     assert_eq!(suites, ["aes256-sha256-ecp256", "aes128-sha256-modp2048"]);
+    let late = config.warnings.iter().find(|warning| warning.contains("group.deactivation_delay_s"));
+    assert!(late.is_some_and(|warning| warning.contains("35 or more is safe")), "{:?}", config.warnings);
     assert_eq!(config.server.certificate.as_ref().unwrap().chain().len(), 1);
     assert_eq!(config.peers.iter().count(), 2);
     let kek = &config.groups[0].kek;

@@ -6,14 +6,20 @@ use crate::group::Deletion;
 use crate::push::Opened;
 
 impl GroupMember {
-    pub(super) fn carry_out(&mut self, opened: Opened, key_server: usize, now: Instant) {
+    pub(super) fn carry_out(
+        &mut self,
+        opened: Opened,
+        key_server: usize,
+        now: Instant,
+        random: &mut dyn Random,
+    ) {
         let Opened { rekey, refused } = opened;
         let outcome = self.sad.rekey(&rekey, &unusable(&refused), key_server, now);
         for refused in refused {
             self.tell(MemberEvent::PartRefused(refused));
         }
         if rekey.deletions.contains(&Deletion::Kek) {
-            self.delete_kek(key_server, now);
+            self.delete_kek(key_server, now, random);
         }
         for deletion in &rekey.deletions {
             if let Deletion::Tek(spi) = *deletion {
@@ -40,10 +46,10 @@ impl GroupMember {
         self.ask_for_what_is_missing(outcome, now);
     }
 
-    pub(super) fn delete_kek(&mut self, key_server: usize, now: Instant) {
+    pub(super) fn delete_kek(&mut self, key_server: usize, now: Instant, random: &mut dyn Random) {
         if let Some(spi) = self.keks.delete(key_server) {
             self.tell(MemberEvent::KekDeleted(spi));
         }
-        self.registrar.want(Reason::KekDeleted, now);
+        self.registrar.want_with_others(Reason::KekDeleted, now, random);
     }
 }

@@ -1,6 +1,6 @@
 //! What a member accepts of the SAs that its key server offers, and why it refuses one.
 
-use crate::group::{EspSpi, EspTransform, TekKeys, TekPolicy};
+use crate::group::{EspSpi, EspTransform, MAX_TEKS, TekKeys, TekPolicy};
 use std::time::Duration;
 use thiserror::Error;
 
@@ -9,6 +9,8 @@ use thiserror::Error;
 pub struct SadLimits {
     /// SAs of the group at one time; a rollover needs room for old and new. Default 4,096.
     pub sas: usize,
+    /// SAs of one policy. Default 1,024, which is as many as a message may have.
+    pub policy_sas: usize,
     /// Selectors of one SA. Default 256.
     pub selectors_per_sa: usize,
     /// Selectors of all SAs together. Default 16,384.
@@ -29,6 +31,7 @@ impl Default for SadLimits {
     fn default() -> Self {
         Self {
             sas: 4096,
+            policy_sas: MAX_TEKS,
             selectors_per_sa: 256,
             selectors: 16_384,
             lifetime: Duration::from_secs(30 * 86_400),
@@ -60,6 +63,9 @@ pub enum Refusal {
         /// What it may have.
         limit: usize,
     },
+    /// It comes behind [`SadLimits::policy_sas`] others.
+    #[error("the policy has more than {0} SAs")]
+    TooManySas(usize),
     /// No time left.
     #[error("its life is over")]
     LifeOver,
@@ -118,8 +124,12 @@ pub struct RefusedSa {
 }
 
 impl SadLimits {
-    /// Rule S1: whether this member can serve the policy.
-    pub(super) fn check_policy(&self, policy: &TekPolicy) -> Result<(), Refusal> {
+    /// Rule S1: whether this member can serve the policy of an SA that comes at this place, from 0 on, in the
+    /// policy of the group.
+    pub(super) fn check_policy(&self, place: usize, policy: &TekPolicy) -> Result<(), Refusal> {
+        if place >= self.policy_sas {
+            return Err(Refusal::TooManySas(self.policy_sas));
+        }
         if policy.spi.0 < 256 {
             return Err(Refusal::ReservedSpi);
         }

@@ -295,9 +295,13 @@ fn what_the_data_plane_could_not_create_is_asked_for_again_after_a_while() {
 
 #[test]
 fn an_endless_offer_is_cut_at_the_limit() {
-    let (mut sad, now) = with(SadLimits { sas: 3, ..SadLimits::default() });
+    let (mut sad, now) = with(SadLimits { policy_sas: 3, ..SadLimits::default() });
     let teks: Vec<_> = (0..50).map(|n| tek(0x1000 + n, 60)).collect();
-    assert_eq!(sad.offer(&policy(&teks), &[], now).len(), 47);
+    let refused = sad.offer(&policy(&teks), &[], now);
+    assert_eq!(refused.len(), 47);
+    assert!(refused.iter().all(|refused| refused.why == Refusal::TooManySas(3)));
+    let outcome = sad.rekey(&rekey(&teks[10..]), &[], 0, now);
+    assert_eq!((outcome.installed.len(), outcome.refused.len()), (3, 37));
     assert_eq!(sad.pending().len(), 3);
     let all: Vec<u32> = (0x1000..0x1032).collect();
     let outcome = sad.download(&keys(&all), 0, now);
