@@ -7,7 +7,7 @@ mod status;
 
 use super::config::MemberConfig;
 use super::event::{MemberCounters, MemberEvent, RegistrationError, Transmit};
-use super::kek::{Keks, Offer, Pushed};
+use super::kek::{KekSource, Keks, Offer, Pushed};
 use super::recovery::{Cause, Due, End, Ended, Plausibility, Recovery};
 use super::registering::Registering;
 use super::registration::{Horizon, Reason, Registrar};
@@ -459,10 +459,21 @@ impl GroupMember {
         due.then(|| self.session.next_make()).flatten()
     }
 
-    /// A Rekey SA that a registration or a PUSH brings.
-    fn take_kek(&mut self, policy: &KekPolicy, keys: &GroupKeys, sequence: u32, key_server: usize) {
+    /// A Rekey SA that a registration brings, with the number of its last PUSH, or a PUSH.
+    fn take_kek(
+        &mut self,
+        policy: &KekPolicy,
+        keys: &GroupKeys,
+        registration: Option<u32>,
+        key_server: usize,
+    ) {
         let keys = keys.kek.as_ref().filter(|(spi, _)| *spi == policy.spi).map(|(_, keys)| keys);
-        match self.keks.offer(policy, keys, sequence, key_server, self.now) {
+        let source = KekSource {
+            key_server,
+            sequence: registration.unwrap_or(0),
+            end_is_firm: registration.is_none() && self.sad.ends_are_firm(key_server),
+        };
+        match self.keks.offer(policy, keys, source, self.now) {
             Some(Offer::New) => self.tell(MemberEvent::KekInstalled(policy.spi)),
             Some(Offer::KeysDiffer) => self.tell(MemberEvent::KekRefused(policy.spi)),
             Some(Offer::Known) | None => {}

@@ -43,6 +43,16 @@ pub(super) enum Pushed {
     Refused(PushError),
 }
 
+/// Where a Rekey SA comes from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct KekSource {
+    pub(super) key_server: usize,
+    /// The number of its last PUSH.
+    pub(super) sequence: u32,
+    /// What comes may have been held back, and its key server never puts off an end that way.
+    pub(super) end_is_firm: bool,
+}
+
 /// What became of a Rekey SA that was offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Offer {
@@ -90,16 +100,16 @@ impl Keks {
         &mut self,
         policy: &KekPolicy,
         keys: Option<&KekKeys>,
-        sequence: u32,
-        key_server: usize,
+        source: KekSource,
         now: Instant,
     ) -> Option<Offer> {
+        let KekSource { key_server, sequence, end_is_firm } = source;
         let expires = now + policy.lifetime.min(LONGEST_LIFE);
         if let Some(known) = self.keks.iter_mut().find(|kek| kek.policy.spi == policy.spi) {
             if keys.is_some_and(|keys| *keys != known.keys) {
                 return Some(Offer::KeysDiffer);
             }
-            known.expires = expires;
+            known.expires = if end_is_firm { known.expires.min(expires) } else { expires };
             known.sequence = known.sequence.max(sequence);
             known.policy.acknowledge = policy.acknowledge;
             return Some(Offer::Known);

@@ -2,6 +2,7 @@
 //! of room. Pure data, time is passed in. Nobody but an authenticated key server or the operator changes
 //! it; what they bring is bounded here.
 
+mod ends;
 mod entry;
 mod limits;
 mod sender_ids;
@@ -15,6 +16,7 @@ use crate::group::{
     Deletion, Direction, EspSpi, GroupAssociatedPolicy, GroupKeys, GroupPolicy, Rekey, Selector, SenderIds,
     TekPolicy,
 };
+use ends::Ends;
 use sender_ids::UsedIds;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Instant;
@@ -59,8 +61,7 @@ pub enum Left {
 pub struct Sad {
     limits: SadLimits,
     gap: GroupAssociatedPolicy,
-    /// The key servers that never put off an SA's end by a PUSH.
-    firm_ends: BTreeSet<usize>,
+    ends: Ends,
     /// Oldest first.
     entries: Vec<SaEntry>,
     /// The SPIs of `entries`, to answer for a flood of unknown ones.
@@ -89,7 +90,7 @@ impl Sad {
         Self {
             limits,
             gap: GroupAssociatedPolicy::default(),
-            firm_ends: BTreeSet::new(),
+            ends: Ends::default(),
             entries: Vec::new(),
             spis: BTreeSet::new(),
             pending: BTreeMap::new(),
@@ -156,10 +157,13 @@ impl Sad {
 
     /// Whether a key server, as those of this make do, never puts off an SA's end by a PUSH.
     pub fn set_firm_ends(&mut self, key_server: usize, firm: bool) {
-        match firm {
-            true => self.firm_ends.insert(key_server),
-            false => self.firm_ends.remove(&key_server),
-        };
+        self.ends.set_firm(key_server, firm);
+    }
+
+    /// What [`Sad::set_firm_ends`] was told.
+    #[must_use]
+    pub fn ends_are_firm(&self, key_server: usize) -> bool {
+        self.ends.are_firm(key_server)
     }
 
     /// Rule S6: deletes what the PUSH deletes, refreshes what is here, stores what is not. A pending
@@ -228,6 +232,7 @@ impl Sad {
         self.changed |= !left.is_empty();
         self.pending.retain(|_, pending| pending.since + pending.policy.lifetime > now);
         self.used.tidy(4 * self.limits.sas, now);
+        self.ends.tidy(4 * self.limits.sas);
         left
     }
 

@@ -34,7 +34,7 @@ impl GroupMember {
             self.tell(MemberEvent::SpiKeyChanged);
         }
         if let Some(policy) = &rekey.policy.kek {
-            self.take_kek(policy, &rekey.keys, 0, key_server);
+            self.take_kek(policy, &rekey.keys, None, key_server);
         }
         self.tell(MemberEvent::Rekeyed {
             sequence: rekey.sequence,

@@ -129,7 +129,7 @@ impl GroupMember {
         }
         let outcome = self.sad.download(&pulled.keys, key_server, now);
         if let Some(policy) = &accepted.policy.kek {
-            self.take_kek(policy, &pulled.keys, pulled.sequence.unwrap_or(0), key_server);
+            self.take_kek(policy, &pulled.keys, Some(pulled.sequence.unwrap_or(0)), key_server);
         }
         if self.spi_key != accepted.policy.spi_key {
             self.spi_key = accepted.policy.spi_key;

@@ -31,11 +31,13 @@ impl Sad {
                     self.refresh(&policy, Some(keys), source, now, outcome);
                 }
                 Some(Some(keys)) => {
-                    let admitted =
-                        check_keys(policy.transform, keys).and_then(|()| room.admit(policy.selectors.len()));
+                    let expires = self.end(&policy, source, now);
+                    let admitted = check_keys(policy.transform, keys)
+                        .and_then(|()| if expires > now { Ok(()) } else { Err(Refusal::LifeOver) })
+                        .and_then(|()| room.admit(policy.selectors.len()));
                     match admitted {
                         Ok(()) => {
-                            self.install(policy, keys.clone(), anchor, source.key_server, now);
+                            self.install(policy, keys.clone(), anchor, source.key_server, expires, now);
                             outcome.installed.push(spi);
                         }
                         Err(why) => self.turn_away(spi, why, now, outcome),
@@ -62,9 +64,13 @@ impl Sad {
         }
     }
 
-    /// An SA that is here: only its lifetime changes (rule S6). A PUSH states what was left when it was made,
-    /// and may have been held back since, with a number that is still good. From a key server that never
-    /// puts off an end it is not taken for longer; a registration is fresh, and is.
+    /// When an SA's life ends by what a message says. A registration is fresh, and believed.
+    fn end(&self, policy: &TekPolicy, source: Source, now: Instant) -> Instant {
+        let stated = now + policy.lifetime;
+        if source.rekey { self.ends.by_push(policy.spi, source.key_server, stated) } else { stated }
+    }
+
+    /// An SA that is here: only its lifetime changes (rule S6).
     fn refresh(
         &mut self,
         policy: &TekPolicy,
@@ -75,6 +81,7 @@ impl Sad {
     ) {
         let spi = policy.spi;
         self.pending.remove(&spi);
+        let expires = self.end(policy, source, now);
         let Some(entry) = self.entries.iter_mut().find(|entry| entry.policy.spi == spi) else { return };
         if keys.is_some_and(|keys| *keys != entry.keys) {
             outcome.refused.push(RefusedSa { spi, why: Refusal::KeysDiffer });
@@ -83,13 +90,12 @@ impl Sad {
         if !same_but_for_lifetime(&entry.policy, policy) {
             outcome.refused.push(RefusedSa { spi, why: Refusal::PolicyDiffers });
         }
-        let expires = now + policy.lifetime;
-        let is_firm = source.rekey && self.firm_ends.contains(&source.key_server);
-        if !is_firm || expires < entry.expires {
+        if expires != entry.expires {
             entry.policy.lifetime = policy.lifetime;
             entry.expires = expires;
         }
-        self.used.keep_until(spi, entry.expires + self.limits.lifetime);
+        self.ends.remember(spi, source.key_server, expires);
+        self.used.keep_until(spi, expires + self.limits.lifetime);
         outcome.refreshed.push(spi);
     }
 
@@ -100,10 +106,11 @@ impl Sad {
         keys: TekKeys,
         anchor: Option<EspSpi>,
         key_server: usize,
+        expires: Instant,
         now: Instant,
     ) {
         let spi = policy.spi;
-        let expires = now + policy.lifetime;
+        self.ends.remember(spi, key_server, expires);
         let sender = if policy.transform.is_counter_mode() {
             let ids = self.sender_ids.get(&key_server);
             self.used.assign(spi, &keys, ids, expires + self.limits.lifetime)

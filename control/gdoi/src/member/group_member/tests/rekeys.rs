@@ -73,6 +73,20 @@ fn a_kek_that_ends_without_a_successor_is_a_reason_to_register() {
 }
 
 #[test]
+fn a_push_that_was_held_back_puts_off_no_end_of_the_kek() {
+    let mut world = World::registered(1);
+    let ends = |world: &World| world.member.status(world.now).kek.unwrap().expires;
+    let before = ends(&world);
+    let now = world.now;
+    let held_back = world.ks().push(now);
+    world.run(secs(3000));
+    world.deliver(0, held_back);
+    world.run(RTT);
+    assert_eq!(count(&world.events, |e| matches!(e, MemberEvent::Rekeyed { .. })), 1);
+    assert_eq!(ends(&world), before);
+}
+
+#[test]
 fn a_push_that_comes_again_is_acknowledged_again_and_not_carried_out() {
     let mut world = World::registered(1);
     let now = world.now;

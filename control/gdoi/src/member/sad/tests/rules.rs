@@ -150,6 +150,33 @@ fn sync_06_07_a_rekey_that_was_held_back_puts_off_no_end_that_is_firm_and_a_regi
 }
 
 #[test]
+fn sync_06_07_a_rekey_that_was_held_back_brings_no_sa_back_beyond_its_end_and_a_registration_does() {
+    let (mut sad, now) = new();
+    sad.set_firm_ends(0, true);
+    register(&mut sad, &[tek(0x1001, 3600)], now);
+    let made_at_once = rekey(&[tek(0x1001, 3600)]);
+    assert!(sad.delete(EspSpi(0x1001), now));
+    sad.rekey(&made_at_once, &[], 0, now + secs(600));
+    assert_eq!(sad.find(EspSpi(0x1001)).unwrap().expires, now + secs(3600));
+    // Once it is over it stays so, unless the key server itself says otherwise.
+    sad.advance(now + secs(3600));
+    let late = sad.rekey(&made_at_once, &[], 0, now + secs(70_000));
+    assert_eq!(whys(&late.refused), [(0x1001, Refusal::LifeOver)]);
+    assert!(spis(&sad).is_empty() && late.installed.is_empty());
+    register(&mut sad, &[tek(0x1001, 60)], now + secs(70_000));
+    assert_eq!(sad.find(EspSpi(0x1001)).unwrap().expires, now + secs(70_060));
+}
+
+#[test]
+fn sync_06_a_key_server_of_another_make_may_put_off_an_end_by_rekey() {
+    let (mut sad, now) = new();
+    register(&mut sad, &[tek(0x1001, 60)], now);
+    sad.advance(now + secs(60));
+    sad.rekey(&rekey(&[tek(0x1001, 60)]), &[], 0, now + secs(90));
+    assert_eq!(sad.find(EspSpi(0x1001)).unwrap().expires, now + secs(150));
+}
+
+#[test]
 fn sync_06_a_rekey_without_an_sa_does_not_delete_it() {
     let (mut sad, now) = new();
     register(&mut sad, &[tek(0x1001, 3600)], now);
