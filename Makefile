@@ -10,7 +10,7 @@ SIMULATION = $(TARGET)/quick/getvpn-simulation --threads $(shell nproc)
 PYTHON := .venv/bin/python
 
 .PHONY: demo test check bench deps deps-build deps-test release \
-        fmt clippy unit doc without-dpdk simulate loom fuzz e2e bench-quick
+        fmt clippy unit doc without-dpdk simulate loom fuzz e2e bench-quick recovery-matrix
 
 demo: release
 	@python3 tests/demo/demo.py --bin $(TARGET)/release
@@ -85,6 +85,13 @@ e2e: deps-build deps-test
 	$(CARGO) build --locked --profile quick -p getvpn-gm -p getvpn-ks -p getvpn-ctl
 	$(CARGO) build --locked --profile quick -p getvpn-gdoi --example main-mode --example exchange --example racing-key-server
 	GETVPN_BIN=$(abspath $(TARGET)/quick) $(PYTHON) -m pytest tests/e2e
+
+# Every way to fall out of step, between real processes with traffic running: the table of the README. ROWS=5,6 plays some
+# of them, ROUNDS=3 each of them so often.
+recovery-matrix: deps-build deps-test
+	$(CARGO) build --locked --release -p getvpn-gm -p getvpn-ks -p getvpn-ctl
+	$(CARGO) build --locked --release -p getvpn-gdoi --example racing-key-server
+	@$(PYTHON) tests/recovery/matrix.py --bin $(TARGET)/release $(if $(ROWS),--rows '$(ROWS)') $(if $(ROUNDS),--rounds $(ROUNDS))
 
 # The benchmarks still work; their figures mean nothing here.
 bench-quick: deps-build

@@ -119,10 +119,12 @@ class KeyServer(Process):
 class RacingKeyServer(Process):
     """control/gdoi/examples/racing-key-server.rs: its policy changes between messages 2 and 4."""
 
-    def __init__(self, work, race, answer="yes"):
+    def __init__(self, work, race, answer="yes", calm=1):
+        """With this many registrations before the first race."""
+        work.mkdir(exist_ok=True)
         program = BINARIES / "examples" / "racing-key-server"
         super().__init__(work, "racing", [program, f"listen={KS}", f"psk={PSK}", f"group={GROUP['id']}", f"race={race}",
-                                          f"answer={answer}"])
+                                          f"answer={answer}", f"from={calm}"])
         self.wait_for(lambda: self.events("listening"), "the racing key server")
 
 

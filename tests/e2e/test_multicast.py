@@ -1,62 +1,16 @@
-"""Rekeys by multicast, over IPv4 and over IPv6, from the real key server to members in network namespaces of their own:
-
-        ks --veth--+-- bridge --+--veth-- a        the members' WANs are joined by shared memory, as elsewhere
-                                +--veth-- b        a port of the bridge can be told to lose multicast
-"""
+"""Rekeys by multicast, over IPv4 and over IPv6, from the real key server to members in network namespaces of their own. The
+members' WANs are joined by shared memory, as elsewhere."""
 
 import contextlib
 import os
-import subprocess
 import time
 
 import pytest
 
+from bridge import FAMILIES, Net
 from keyserver import PACKET, TEK, KeyServer, RegisteringMember, Traffic, ks_configuration, settled
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0 and not os.environ.get("CI"), reason="network namespaces need root")
-
-FAMILIES = {"IPv4": ("10.99.0.{}", 24, "{}:848", "239.10.1.1:848"),
-            "IPv6": ("fd00:99::{}", 64, "[{}]:848", "[ff15::10:1]:848")}
-
-
-class Net:
-    """The four namespaces. Removed at the end, also after a failure."""
-
-    def __init__(self, stack, family):
-        self.prefix = f"getvpn-test-{os.getpid()}-"
-        address, length, self.endpoint, self.group = FAMILIES[family]
-        self.addresses = {name: address.format(n) for n, name in enumerate(("ks", "a", "b"), 1)}
-        for name in ("net", *self.addresses):
-            run("ip", "netns", "add", self.netns(name))
-            stack.callback(subprocess.run, ["ip", "netns", "del", self.netns(name)], timeout=10)
-        self.run("net", "ip", "link", "add", "bridge", "type", "bridge", "mcast_snooping", "0")
-        self.run("net", "ip", "link", "set", "bridge", "up")
-        for name, own in self.addresses.items():
-            run("ip", "link", "add", f"to-{name}", "netns", self.netns("net"), "type", "veth", "peer", "name", "eth0", "netns",
-                self.netns(name))
-            self.run("net", "ip", "link", "set", f"to-{name}", "master", "bridge", "up")
-            self.run(name, "ip", "link", "set", "lo", "up")
-            self.run(name, "ip", "link", "set", "eth0", "up")
-            self.run(name, "ip", "addr", "add", f"{own}/{length}", "dev", "eth0", *["nodad"] * (family == "IPv6"))
-
-    def netns(self, name):
-        return self.prefix + name
-
-    def run(self, name, *command):
-        run("ip", "netns", "exec", self.netns(name), *command)
-
-    def listen(self, name):
-        return self.endpoint.format(self.addresses[name])
-
-    @contextlib.contextmanager
-    def without_multicast_to(self, name):
-        self.run("net", "bridge", "link", "set", "dev", f"to-{name}", "mcast_flood", "off")
-        yield
-        self.run("net", "bridge", "link", "set", "dev", f"to-{name}", "mcast_flood", "on")
-
-
-def run(*command):
-    subprocess.run(command, check=True, capture_output=True, timeout=20)
 
 
 @pytest.fixture(scope="module", params=FAMILIES)

@@ -2,19 +2,21 @@
 //! for the end-to-end tests of rules S3 and S4. One group, pre-shared keys, everything else as RFC 6407 has
 //! it. Prints a line of JSON for each thing that happens.
 //!
-//! `racing-key-server listen=ADDRESS:PORT psk=TEXT group=N race=added|removed|none [answer=yes|no]`
+//! `racing-key-server listen=ADDRESS:PORT psk=TEXT group=N race=added|removed|withdrawn|none [answer=yes|no]
+//! [from=N]`
 //!
-//! The first member registers as usual. With `race=added` an SA comes into being during every later
-//! registration: the KD names it and the SA payload did not; the members that are there already get it by
-//! rekey. With `race=removed` an SA that the SA payload named is gone when the KD is made. `answer=no`
-//! leaves INVALID-SPI unanswered.
+//! The first registrations, `from` of them (1), are as usual. With `race=added` an SA comes into being during
+//! every later one: the KD names it and the SA payload did not; the other members get it by rekey. With
+//! `race=removed` an SA that the SA payload named is gone when the KD is made. With `race=withdrawn` it is
+//! gone too, and the other members are told to delete it; a rekey to all has brought it just before the
+//! registration began. `answer=no` leaves INVALID-SPI unanswered.
 
 use getvpn_gdoi::crypto::x509::PeerCertificate;
 use getvpn_gdoi::crypto::{KeyKind, Random, Secret, SigningKey, SystemRandom};
 use getvpn_gdoi::group::{
-    AckRequest, Direction, EspSpi, EspTransform, GroupAssociatedPolicy, GroupId, GroupKeys, GroupPolicy,
-    KekCipher, KekKeys, KekPolicy, KekSignature, KekSpi, Mode, Rekey, Selector, SenderIds, TekKeys,
-    TekPolicy,
+    AckRequest, Deletion, Direction, EspSpi, EspTransform, GroupAssociatedPolicy, GroupId, GroupKeys,
+    GroupPolicy, KekCipher, KekKeys, KekPolicy, KekSignature, KekSpi, Mode, Rekey, Selector, SenderIds,
+    TekKeys, TekPolicy,
 };
 use getvpn_gdoi::ike::{
     DEFAULT_LIFETIME, Identity, PeerInfo, PeerTag, Peers, ResponderConfig, Suite, Timing,
@@ -30,6 +32,9 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+/// SAs of the policy.
+const SAS: usize = 8;
+
 type Failure = Box<dyn Error>;
 
 fn main() -> Result<(), Failure> {
@@ -44,6 +49,7 @@ fn main() -> Result<(), Failure> {
         "none" => Race::None,
         "added" => Race::Added,
         "removed" => Race::Removed,
+        "withdrawn" => Race::Withdrawn,
         other => return Err(format!("`{other}` is no race").into()),
     };
     let phase1 = ResponderConfig {
@@ -72,6 +78,9 @@ fn main() -> Result<(), Failure> {
         group: Group::new(listen)?,
         race,
         answers: options.get("answer").is_none_or(|answer| answer == "yes"),
+        calm: options.get("from").map_or(Ok(1), |from| from.parse())?,
+        withdrawn: Vec::new(),
+        raced: None,
         members: BTreeSet::new(),
     };
     say(&json!({ "event": "listening" }));
@@ -84,6 +93,7 @@ enum Race {
     None,
     Added,
     Removed,
+    Withdrawn,
 }
 
 /// Whoever has the key.
@@ -107,6 +117,11 @@ struct KeyServer {
     group: Group,
     race: Race,
     answers: bool,
+    /// Registrations that are still to be as usual.
+    calm: u32,
+    /// What the others are told to delete once message 4 is on its way, and to whom that went.
+    withdrawn: Vec<Deletion>,
+    raced: Option<SocketAddr>,
     /// Where those are that have registered.
     members: BTreeSet<SocketAddr>,
 }
@@ -139,6 +154,10 @@ impl KeyServer {
             while let Some(transmit) = self.server.poll_transmit() {
                 self.socket.send_to(&transmit.datagram, transmit.to)?;
             }
+            if !self.withdrawn.is_empty() {
+                let deletions = std::mem::take(&mut self.withdrawn);
+                self.push_to_all_but(self.raced, deletions)?;
+            }
         }
     }
 
@@ -146,6 +165,10 @@ impl KeyServer {
         let now = Instant::now();
         match event {
             ServerEvent::PullRequested { pull, group, .. } if group.id(Compat::Standard) == self.id => {
+                if self.race == Race::Withdrawn && self.calm == 0 {
+                    self.group.add();
+                    self.push_to_all_but(None, Vec::new())?;
+                }
                 let policy = self.group.policy();
                 say(&json!({ "event": "offered", "spis": self.group.spis() }));
                 self.server.offer(pull, now, &policy, Compat::Standard, &mut SystemRandom);
@@ -155,8 +178,9 @@ impl KeyServer {
                 self.server.refuse_pull(pull, now, why, &mut SystemRandom);
             }
             ServerEvent::PullConfirmed { pull, peer, sender_ids_wanted } => {
-                if !self.members.is_empty() {
-                    self.change()?;
+                match self.calm.checked_sub(1) {
+                    Some(calm) => self.calm = calm,
+                    None => self.change(peer.info.address)?,
                 }
                 let keys = self.group.keys(sender_ids_wanted);
                 say(&json!({ "event": "keyed", "spis": self.group.spis(), "member": peer.info.address }));
@@ -169,7 +193,7 @@ impl KeyServer {
                 say(&json!({ "event": "invalid_spi", "spi": spi.to_string(), "known": known,
                              "member": peer.info.address }));
                 if known && self.answers {
-                    self.push(peer.info.address)?;
+                    self.push(peer.info.address, Vec::new())?;
                 }
             }
             ServerEvent::Ack { from, .. } => say(&json!({ "event": "acknowledged", "member": from })),
@@ -179,23 +203,36 @@ impl KeyServer {
         Ok(())
     }
 
-    /// The race: the policy becomes another after it was offered.
-    fn change(&mut self) -> Result<(), Failure> {
+    /// The race: the policy becomes another after it was offered to the member at this address.
+    fn change(&mut self, registering: SocketAddr) -> Result<(), Failure> {
         match self.race {
-            Race::None => {}
+            Race::None => Ok(()),
             Race::Added => {
                 self.group.add();
-                for member in self.members.clone() {
-                    self.push(member)?;
-                }
+                self.push_to_all_but(Some(registering), Vec::new())
             }
-            Race::Removed => drop(self.group.teks.pop()),
+            Race::Removed => {
+                self.group.teks.pop();
+                Ok(())
+            }
+            Race::Withdrawn => {
+                let gone = self.group.teks.pop();
+                self.withdrawn.extend(gone.iter().map(|(tek, _)| Deletion::Tek(tek.spi)));
+                self.raced = Some(registering);
+                Ok(())
+            }
+        }
+    }
+
+    fn push_to_all_but(&mut self, but: Option<SocketAddr>, deletions: Vec<Deletion>) -> Result<(), Failure> {
+        for member in self.members.clone().into_iter().filter(|&member| Some(member) != but) {
+            self.push(member, deletions.clone())?;
         }
         Ok(())
     }
 
-    fn push(&mut self, member: SocketAddr) -> Result<(), Failure> {
-        let datagram = self.group.rekey()?;
+    fn push(&mut self, member: SocketAddr, deletions: Vec<Deletion>) -> Result<(), Failure> {
+        let datagram = self.group.rekey(deletions)?;
         self.socket.send_to(&datagram, member)?;
         say(&json!({ "event": "pushed", "sequence": self.group.sequence, "spis": self.group.spis(),
                      "member": member }));
@@ -254,6 +291,9 @@ impl Group {
         };
         let cipher = Secret::random(transform.key_len(), random);
         self.teks.push((tek, TekKeys { cipher, integrity: Secret::new(Vec::new()) }));
+        // Members keep what they have; new ones need no more than the latest.
+        let old = self.teks.len().saturating_sub(SAS);
+        self.teks.drain(..old);
     }
 
     fn spis(&self) -> Value {
@@ -284,12 +324,12 @@ impl Group {
         }
     }
 
-    fn rekey(&mut self) -> Result<Vec<u8>, Failure> {
+    fn rekey(&mut self, deletions: Vec<Deletion>) -> Result<Vec<u8>, Failure> {
         self.sequence += 1;
         let rekey = Rekey {
             kek: self.kek.spi,
             sequence: self.sequence,
-            deletions: Vec::new(),
+            deletions,
             policy: self.policy(),
             keys: self.keys_alone(),
         };
