@@ -51,7 +51,8 @@ enum Request {
     Sa(SaRequest),
     /// The SPIs that packets came with and that no SA has.
     UnknownSpi,
-    /// How a member's groups stand with their key servers: what is asked for, and how that went.
+    /// Who is in step: a member with its key servers, or the members with a key server; what was asked for, and
+    /// how that went.
     Sync,
     /// Registers a group of a member again now.
     Resync {
@@ -158,7 +159,7 @@ impl Request {
             Request::Sa(SaRequest::Show { .. }) => render::sa_detail(&parse::<reply::SaDetail>(json)?),
             Request::Sa(SaRequest::Delete { .. }) => render::sa_deleted(&parse::<reply::SaDeleted>(json)?),
             Request::UnknownSpi => render::unknown_spis(&parse::<reply::UnknownSpis>(json)?),
-            Request::Sync => render::sync(&parse::<reply::Sync>(json)?),
+            Request::Sync => render::sync_reply(&parse::<reply::SyncReply>(json)?),
             Request::Resync { .. } => render::resync(&parse::<reply::Resync>(json)?),
             Request::Group(GroupRequest::List) => render::group_list(&parse::<reply::GroupList>(json)?),
             Request::Member(MemberRequest::List { .. }) => {

@@ -47,7 +47,8 @@ pub enum Command {
     /// The SPIs that packets came with and that no SA has. Answered by [`crate::reply::UnknownSpis`].
     #[serde(rename = "unknown-spi")]
     UnknownSpi {},
-    /// How a member's groups stand with their key servers. Answered by [`crate::reply::Sync`].
+    /// Who is in step: a member with its key servers, or the members with a key server. Answered by
+    /// [`crate::reply::SyncReply`].
     #[serde(rename = "sync")]
     Sync {},
     /// Registers a group of a member again now. Answered by [`crate::reply::Resync`].

@@ -2,9 +2,11 @@
 //! terminal. Used by `getvpnctl`, and by the daemons at their end; does no I/O.
 
 mod key_server;
+mod key_server_sync;
 mod sync;
 
 pub use key_server::{group_list, member_changed, member_list, rekeyed, reloaded};
+pub use key_server_sync::{key_server_sync, sync_reply};
 pub use sync::{resync, sync};
 
 use crate::reply::{

@@ -2,12 +2,14 @@
 //! `getvpnctl` and by whoever parses `getvpnctl --json`. Fields are added, never renamed.
 
 mod key_server;
+mod key_server_sync;
 mod sync;
 
 pub use key_server::{
     AcknowledgedRekey, GroupDetail, GroupList, LastAsked, MemberChanged, MemberDetail, MemberList, Rekeyed,
     Reloaded, SidRun,
 };
+pub use key_server_sync::{AskCounts, AskLimits, AskedBy, KeyServerSync, MemberSync, ServedGroup, SyncReply};
 pub use sync::{AskedSpi, GroupSync, Kek, LastRegistration, Parking, Recovery, Resync, Suppressed, Sync};
 
 use crate::Spi;

@@ -10,7 +10,7 @@ use crate::reserve::{Pending, Reservations, StateError};
 use crate::udp::{GdoiPort, Sockets};
 use crate::{eal, manual};
 use dpdk::{Eal, EalError};
-use getvpn_ctl::reply::{Counters, Resync, SaDeleted, Sync};
+use getvpn_ctl::reply::{Counters, Resync, SaDeleted, Sync, SyncReply};
 use getvpn_ctl::server::{BindError, Call, ControlSocket, Limits};
 use getvpn_ctl::{Fault, FaultCode, Spi, render};
 use getvpn_dataplane::{Dataplane, DataplaneConfig, DataplaneError, ParkingLimits, PortsError, SaError};
@@ -398,7 +398,8 @@ impl Control {
             }
             Command::Sync {} => {
                 let parking = answers::parking(self.plane.parking(), &self.parking, self.plane.workers());
-                call.answer(Ok(Sync { parking, ..self.key_servers.sync(now) }));
+                let sync = Sync { parking, ..self.key_servers.sync(now) };
+                call.answer(Ok(SyncReply::Member(sync)));
             }
             Command::Resync { ref group } => {
                 let group = group.clone();

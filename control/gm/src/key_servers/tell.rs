@@ -5,7 +5,7 @@ use getvpn_gdoi::member::MemberEvent;
 use getvpn_gdoi::member::recovery::{Cause, End, Ended};
 use getvpn_gdoi::member::sad::Left;
 use getvpn_gdoi::push::PushError;
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tracing::{debug, info, warn};
 
 impl Group {
@@ -106,15 +106,18 @@ impl Group {
 }
 
 fn spi_ended(name: &str, ended: Ended) {
-    let Ended { spi, cause, end, since: _, after, tries } = ended;
+    let Ended { spi, cause, end, since, after, tries } = ended;
     let (cause, outcome) = (cause_name(cause), end_name(end));
     let ms = after.as_secs_f64() * 1000.0;
     let after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+    let since = SystemTime::now().checked_sub(since.elapsed()).unwrap_or(UNIX_EPOCH);
+    let since = since.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since_unix_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
     if end == End::Recovered {
-        info!(event = "spi_recovered", group = %name, %spi, cause, outcome, after_ms, tries,
+        info!(event = "spi_recovered", group = %name, %spi, cause, outcome, since_unix_ms, after_ms, tries,
             "group {name}: SA {spi}, missing because of {cause}, is here after {ms:.1} ms and {tries} INVALID-SPI");
     } else {
-        info!(event = "spi_not_recovered", group = %name, %spi, cause, outcome, after_ms, tries,
+        info!(event = "spi_not_recovered", group = %name, %spi, cause, outcome, since_unix_ms, after_ms, tries,
             "group {name}: SA {spi}, missing because of {cause}, did not come in {ms:.1} ms: {outcome}, \
              {tries} INVALID-SPI");
     }

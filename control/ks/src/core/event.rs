@@ -113,6 +113,6 @@ pub enum What {
     HeardAgain { member: MemberId },
     /// A member has been removed.
     Removed { member: MemberId, name: String },
-    /// A member asked for an SA.
-    Asked { member: MemberId, spi: EspSpi, outcome: AskOutcome },
+    /// A member asked for an SA; `again` when it did so a moment ago, with the same outcome.
+    Asked { member: MemberId, spi: EspSpi, outcome: AskOutcome, again: bool },
 }

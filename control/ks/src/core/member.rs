@@ -1,10 +1,11 @@
 //! What a key server knows of one member of one group. Authority thread. At most 2 KiB each, and as
 //! many as the group may have members.
 
+use super::asked::Asked;
 use super::limit::TokenBucket;
 use super::sid::SidRange;
 use super::time::ServerTime;
-use getvpn_gdoi::group::{EspSpi, KekSpi};
+use getvpn_gdoi::group::KekSpi;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -86,8 +87,11 @@ pub struct Member {
     pub line: u32,
     /// Its last acknowledgement.
     pub acknowledged: Option<Acknowledged>,
-    /// The last SPI that it asked for, and when by the wall clock.
-    pub asked: Option<(EspSpi, Duration)>,
+    /// What it asked for by INVALID-SPI.
+    pub asked: Asked,
+    /// Whether its last registration brought it the key that the marks of SPIs are made with. Not known of one
+    /// from before the server's start.
+    pub marks: Option<bool>,
     /// Rekeys in a row that it did not acknowledge.
     pub missed: u8,
     /// The last rekey that was sent to it, by its number within this run of the server.

@@ -5,6 +5,7 @@
 //! follows, [`schedule`] is when.
 
 mod access;
+mod asked;
 mod authority;
 mod counters;
 mod event;
@@ -24,6 +25,7 @@ pub(crate) mod tests;
 mod time;
 
 pub use access::{Access, NoAccess, Peer, PeerSettings, Proof, Who};
+pub use asked::{Asked, LastAsk};
 pub use authority::{Authority, CommandError, Limits, RekeyWhat, ReloadPlan, Settings};
 pub use counters::{Count, Counters};
 pub use event::{AskOutcome, Event, What, Why};

@@ -4,6 +4,7 @@
 //! Types of the protocol library are turned into plain ones here: what is on disk does not change when
 //! they do.
 
+use super::asked::Asked;
 use super::kek::{Fate, FreshKey, Kek, KekEntry, Sequence};
 use super::limit::TokenBucket;
 use super::member::{Acknowledged, Member, MemberId, MemberKey};
@@ -438,7 +439,7 @@ impl From<&Member> for MemberRecord {
             kek: member.kek.0,
             line: member.line,
             acknowledged: member.acknowledged,
-            asked: member.asked.map(|(spi, unix)| (spi.0, unix)),
+            asked: member.asked.last.map(|last| (last.spi.0, last.unix)),
             missed: member.missed,
             heard: member.heard,
         }
@@ -460,7 +461,8 @@ impl MemberRecord {
             kek: KekSpi(self.kek),
             line: self.line,
             acknowledged: self.acknowledged,
-            asked: self.asked.map(|(spi, unix)| (EspSpi(spi), unix)),
+            asked: Asked::restored(self.asked.map(|(spi, unix)| (EspSpi(spi), unix))),
+            marks: None,
             missed: self.missed,
             last_push: 0,
             asks,

@@ -2,10 +2,11 @@
 //! thread; changes nothing.
 
 use super::shard::Shows;
-use crate::core::{Authority, Count, Fate, Group, Member, ReloadPlan, Tek, Transport};
+use crate::core::{AskOutcome, Authority, Count, Fate, Group, Member, ReloadPlan, Tek, Transport};
 use getvpn_ctl::reply::{
-    AcknowledgedRekey, Counters, GroupDetail, GroupList, GroupStatus, Kek, LastAsked, MemberDetail,
-    MemberList, Reason, SaList, SaSummary, SidRun, Status, Totals,
+    AcknowledgedRekey, AskCounts, AskLimits, AskedBy, Counters, GroupDetail, GroupList, GroupStatus, Kek,
+    KeyServerSync, LastAsked, MemberDetail, MemberList, MemberSync, Reason, SaList, SaSummary, ServedGroup,
+    SidRun, Status, Totals,
 };
 use getvpn_ctl::{Fault, FaultCode, Spi};
 use getvpn_gdoi::group::{Direction, GroupId};
@@ -177,23 +178,80 @@ fn member_detail(member: &Member, awaited: bool) -> MemberDetail {
         id: member.id.0,
         name: member.key.to_string(),
         address: member.address,
-        state: match (member.is_silent(), awaited || member.missed > 0) {
-            (true, _) => "silent",
-            (false, true) => "behind",
-            (false, false) => "in-step",
-        }
-        .to_owned(),
+        state: member_state(member, awaited).to_owned(),
         registered_unix_s: member.registered_unix.as_secs(),
         registrations: member.registrations,
         sids: SidRun { first: member.sids.first, count: member.sids.count },
         kek: member.kek.to_string(),
-        last_acknowledged: member
-            .acknowledged
-            .map(|rekey| AcknowledgedRekey { sequence: rekey.sequence, unix_s: rekey.unix.as_secs() }),
+        last_acknowledged: last_acknowledged(member),
         missed: member.missed,
         last_invalid_spi: member
             .asked
-            .map(|(spi, unix)| LastAsked { spi: Spi(spi.0), unix_s: unix.as_secs() }),
+            .last
+            .map(|last| LastAsked { spi: Spi(last.spi.0), unix_s: last.unix.as_secs() }),
+    }
+}
+
+fn member_state(member: &Member, awaited: bool) -> &'static str {
+    match (member.is_silent(), awaited || member.missed > 0) {
+        (true, _) => "silent",
+        (false, true) => "behind",
+        (false, false) => "in-step",
+    }
+}
+
+fn last_acknowledged(member: &Member) -> Option<AcknowledgedRekey> {
+    let rekey = member.acknowledged?;
+    Some(AcknowledgedRekey { sequence: rekey.sequence, unix_s: rekey.unix.as_secs() })
+}
+
+/// The reply to `sync`.
+pub(super) fn sync(authority: &Authority) -> KeyServerSync {
+    let limits = authority.limits();
+    let served = |group: &Group| ServedGroup {
+        name: group.settings().name.clone(),
+        id: group.id().0,
+        state: state(group).to_owned(),
+        members: group.members().iter().map(|member| member_sync(member, group.awaits(member.id))).collect(),
+    };
+    KeyServerSync {
+        groups: authority.groups().map(served).collect(),
+        invalid_spi: ask_counts(|outcome| authority.counters().get(outcome.counted_as())),
+        limits: AskLimits {
+            member_per_s: limits.member_invalid_spi_per_s,
+            server_per_s: limits.invalid_spi_per_s,
+        },
+    }
+}
+
+fn member_sync(member: &Member, awaited: bool) -> MemberSync {
+    MemberSync {
+        id: member.id.0,
+        name: member.key.to_string(),
+        address: member.address,
+        state: member_state(member, awaited).to_owned(),
+        marks: member.marks,
+        last_acknowledged: last_acknowledged(member),
+        missed: member.missed,
+        last_invalid_spi: member.asked.last.map(|last| AskedBy {
+            spi: Spi(last.spi.0),
+            unix_s: last.unix.as_secs(),
+            outcome: last.outcome.map(|outcome| outcome.name().to_owned()),
+        }),
+        invalid_spi: ask_counts(|outcome| member.asked.count(outcome).into()),
+    }
+}
+
+fn ask_counts(count: impl Fn(AskOutcome) -> u64) -> AskCounts {
+    AskCounts {
+        answered: count(AskOutcome::Answered),
+        answered_together: count(AskOutcome::Coalesced),
+        unknown: count(AskOutcome::NoSuchSa),
+        ending: count(AskOutcome::Ending),
+        not_authorised: count(AskOutcome::Foreign),
+        rate_limited: count(AskOutcome::MemberLimit),
+        server_limited: count(AskOutcome::ServerLimit),
+        unreachable: count(AskOutcome::Unreachable),
     }
 }
 

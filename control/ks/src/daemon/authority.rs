@@ -8,7 +8,7 @@ use super::store::Job;
 use crate::config::{Config, ConfigError, Server};
 use crate::core::{Authority, CommandError, FreshKey, MemberId, Now, RekeyWhat, Uptime};
 use crate::serve::{Directory, endpoint_config, take_event};
-use getvpn_ctl::reply::{MemberChanged, Rekeyed};
+use getvpn_ctl::reply::{MemberChanged, Rekeyed, SyncReply};
 use getvpn_ctl::server::Call;
 use getvpn_ctl::{Command, Fault, FaultCode};
 use getvpn_gdoi::crypto::SystemRandom;
@@ -133,6 +133,7 @@ impl Desk {
             Command::Counters { .. } => call.answer(Ok(answers::counters(&self.authority, &self.counters))),
             Command::SaList {} => call.answer(Ok(answers::sa_list(&self.authority, Instant::now()))),
             Command::GroupList {} => call.answer(Ok(answers::group_list(&self.authority, Instant::now()))),
+            Command::Sync {} => call.answer(Ok(SyncReply::KeyServer(answers::sync(&self.authority)))),
             Command::MemberList { group } => call.answer(answers::member_list(&self.authority, &group)),
             Command::Rekey { group, kek } => {
                 let result = self.rekey(&group, kek);
@@ -159,7 +160,6 @@ impl Desk {
             other @ (Command::SaShow { .. }
             | Command::SaDelete { .. }
             | Command::UnknownSpi {}
-            | Command::Sync {}
             | Command::Resync { .. }) => {
                 call.answer(Err::<(), _>(other.not_here("a key server")));
             }

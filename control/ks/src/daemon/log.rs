@@ -74,14 +74,14 @@ pub(super) fn event(event: &Event) {
         What::Removed { member, name } => {
             warn!(event = "member_removed", group, %member, name, "group {group}: {name} (member {member}) is removed");
         }
-        What::Asked { member, spi, outcome: AskOutcome::Answered } => info!(
+        What::Asked { member, spi, outcome: AskOutcome::Answered, again: false } => info!(
             event = "invalid_spi_answered",
             group,
             %member,
             %spi,
             "group {group}: member {member} has no SA {spi} and gets a rekey"
         ),
-        What::Asked { member, spi, outcome } => debug!(
+        What::Asked { member, spi, outcome, .. } => debug!(
             event = "invalid_spi",
             group,
             %member,

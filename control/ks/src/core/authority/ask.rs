@@ -3,7 +3,6 @@
 //! counted. Nothing is ever deleted.
 
 use super::super::access::Peer;
-use super::super::counters::Count;
 use super::super::event::{AskOutcome, Event, What};
 use super::super::member::{MemberId, MemberKey};
 use super::super::time::Now;
@@ -15,33 +14,40 @@ impl Authority {
     /// An INVALID-SPI that phase 1 has authenticated.
     pub fn invalid_spi(&mut self, now: Now, peer: &Peer, spi: EspSpi, random: &mut dyn Random) -> AskOutcome {
         let outcome = self.ask(now, peer, spi, random);
-        self.out.counters.add(match outcome {
-            AskOutcome::Answered => Count::AskedAnswered,
-            AskOutcome::Coalesced => Count::AskedCoalesced,
-            AskOutcome::NoSuchSa => Count::AskedNoSuchSa,
-            AskOutcome::Ending => Count::AskedEnding,
-            AskOutcome::Foreign => Count::AskedForeign,
-            AskOutcome::MemberLimit => Count::AskedMemberLimit,
-            AskOutcome::ServerLimit => Count::AskedServerLimit,
-            AskOutcome::Unreachable => Count::AskedUnreachable,
-        });
+        self.out.counters.add(outcome.counted_as());
         outcome
     }
 
     fn ask(&mut self, now: Now, peer: &Peer, spi: EspSpi, random: &mut dyn Random) -> AskOutcome {
         let Ok(key) = self.access.identify(peer) else { return AskOutcome::Foreign };
         let Some(id) = self.spis.group(spi) else {
+            self.note_everywhere(now, &key, spi, AskOutcome::NoSuchSa);
             self.hear_everywhere(now, &key, random);
             return AskOutcome::NoSuchSa;
         };
         let member = self.groups.get(&id).and_then(|group| group.members().find(&key));
-        let Some(member) = member else { return AskOutcome::Foreign };
+        let Some(member) = member else {
+            self.note_everywhere(now, &key, spi, AskOutcome::Foreign);
+            return AskOutcome::Foreign;
+        };
         let outcome = self.answer(now, id, member, spi, random);
-        if let Some(group) = self.groups.get(&id) {
-            let what = What::Asked { member, spi, outcome };
+        if let Some(group) = self.groups.get_mut(&id) {
+            let record = group.members.get_mut(member);
+            let again = record.is_some_and(|record| record.asked.note(spi, now.unix, outcome));
+            let what = What::Asked { member, spi, outcome, again };
             self.out.log(Event { group: group.settings().name.as_str().into(), what });
         }
         outcome
+    }
+
+    /// An SPI that belongs to no group of the member is noted in each of its groups: none is meant more than
+    /// the others.
+    fn note_everywhere(&mut self, now: Now, key: &MemberKey, spi: EspSpi, outcome: AskOutcome) {
+        for group in self.groups.values_mut() {
+            if let Some(member) = group.members.find(key).and_then(|id| group.members.get_mut(id)) {
+                member.asked.note(spi, now.unix, outcome);
+            }
+        }
     }
 
     fn answer(
@@ -62,7 +68,6 @@ impl Authority {
         if !record.asks.take(time) {
             return AskOutcome::MemberLimit;
         }
-        record.asked = Some((spi, now.unix));
         self.out.note_member(id, member);
         if ending {
             return AskOutcome::Ending;

@@ -106,6 +106,12 @@ impl Authority {
         &self.out.counters
     }
 
+    /// How much others may cause.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     /// The server's time at `now`.
     #[must_use]
     pub fn time(&self, now: Instant) -> ServerTime {

@@ -222,6 +222,9 @@ fn sync_04_an_spi_without_a_live_sa_or_of_another_group_changes_nothing_and_is_c
     assert_eq!(world.sent, sent);
     assert_eq!(world.count(Count::AskedNoSuchSa), 1);
     assert_eq!(world.count(Count::AskedForeign), 1);
+    let last = world.known(1).asked.last.unwrap();
+    assert_eq!((last.spi, last.outcome), (EspSpi(0xdead_beef), Some(AskOutcome::NoSuchSa)));
+    assert_eq!(world.known(1).asked.count(AskOutcome::NoSuchSa), 1);
     assert_eq!(format!("{:?}", world.group().teks().map(|tek| tek.spi).collect::<Vec<_>>()), groups);
 }
 
@@ -251,6 +254,12 @@ fn sync_04_a_flood_from_one_member_is_limited_and_others_are_still_answered() {
     let answered = (0..1000).filter(|_| world.ask(1, newest) == AskOutcome::Answered).count();
     assert_eq!(answered, 10);
     assert_eq!(world.count(Count::AskedMemberLimit), 990);
+    let asked = world.known(1).asked;
+    assert_eq!((asked.count(AskOutcome::Answered), asked.count(AskOutcome::MemberLimit)), (10, 990));
+    assert_eq!(world.known(2).asked, Asked::default());
+    // One line each for people, not one for each that came.
+    let told = world.events.iter().filter(|what| matches!(what, What::Asked { again: false, .. }));
+    assert_eq!(told.count(), 2);
     assert_eq!(world.ask(2, newest), AskOutcome::Answered);
 }
 
