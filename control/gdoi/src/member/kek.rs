@@ -147,7 +147,11 @@ impl Keks {
                 Pushed::Refused(PushError::Replay { received, last })
             }
             Err(error) => {
-                self.bad.take(now);
+                // What costs little is not counted, or who knows no more than the cookies could use the budget
+                // up, and keep real ones from being read. To get as far as the signature takes the KEK.
+                if let PushError::Signature(_) = error {
+                    self.bad.take(now);
+                }
                 Pushed::Refused(error)
             }
         }

@@ -54,6 +54,27 @@ fn forged_pushes_cost_a_bounded_number_of_verifications() {
 }
 
 #[test]
+fn who_knows_only_the_cookies_cannot_keep_a_real_push_from_being_read() {
+    let mut world = World::registered(1);
+    let now = world.now;
+    let push = world.ks().push(now);
+    for n in 0..1000_u32 {
+        let mut garbage = push.clone();
+        let end = garbage.len().min(60);
+        garbage[28..end]
+            .iter_mut()
+            .zip(n.to_be_bytes().iter().cycle())
+            .for_each(|(octet, n)| *octet ^= n | 0x80);
+        world.deliver(0, garbage);
+    }
+    world.deliver(0, push);
+    world.run(RTT);
+    let counters = world.member.status(world.now).counters;
+    assert_eq!((counters.bad_pushes, counters.unread_pushes, counters.pushes), (1000, 0, 1));
+    assert_eq!(world.ks().acks, [1]);
+}
+
+#[test]
 fn a_replayed_push_is_refused_before_its_signature() {
     let mut world = World::registered(1);
     let now = world.now;
