@@ -75,7 +75,7 @@ impl Member {
             if self.sad.contains(punt.spi) {
                 continue;
             }
-            key_servers.unknown_spi(now, punt.spi, punt.source, punt.destination);
+            key_servers.unknown_spi(now, punt.spi, punt.count, [punt.source, punt.destination]);
             if self.unknown.record(&punt, now) {
                 let (spi, source) = (Spi(punt.spi), punt.source);
                 debug!(event = "unknown_spi", %spi, %source, "packets with unknown SPI {spi} from {source}");

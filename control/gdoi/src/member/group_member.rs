@@ -158,6 +158,12 @@ impl GroupMember {
     /// Rule S8: packets came with an SPI that the data plane does not know. Cheap, and may be called for
     /// each of a flood; [`handle_timeout`](Self::handle_timeout) does what is to be done about it.
     pub fn unknown_spi(&mut self, now: Instant, spi: EspSpi) {
+        self.unknown_spis(now, spi, 1);
+    }
+
+    /// The same for so many packets with the SPI, as far as the data plane has counted them: where all that is
+    /// told of is a flood, it is the number of packets that sets a real SPI apart.
+    pub fn unknown_spis(&mut self, now: Instant, spi: EspSpi, packets: u32) {
         self.now = now;
         if !self.stopped && !self.sad.contains(spi) && !self.sad.waits_for_room(spi) {
             let plausibility = match &self.spi_key {
@@ -165,7 +171,7 @@ impl GroupMember {
                 Some(_) => Plausibility::Implausible,
                 None => Plausibility::Unverifiable,
             };
-            self.recovery.packets(spi, plausibility, now);
+            self.recovery.many_packets(spi, plausibility, packets, now);
         }
     }
 

@@ -69,6 +69,11 @@ impl Recovery {
     /// Rule S8: packets came with an SPI that has no SA. Costs little, however often it is called:
     /// what is to be done about them [`Recovery::poll`] says.
     pub fn packets(&mut self, spi: EspSpi, plausibility: Plausibility, now: Instant) {
+        self.many_packets(spi, plausibility, 1, now);
+    }
+
+    /// The same for as many packets at once.
+    pub fn many_packets(&mut self, spi: EspSpi, plausibility: Plausibility, packets: u32, now: Instant) {
         if let Some(episode) = self.episodes.get_mut(&spi) {
             episode.last_seen = now;
             self.statistics.already_asked += 1;
@@ -76,7 +81,7 @@ impl Recovery {
             self.statistics.remembered += 1;
         } else {
             let class = Cause::Packets(plausibility).class();
-            self.contenders[usize::from(class == Class::Implausible)].see(spi, now);
+            self.contenders[usize::from(class == Class::Implausible)].see(spi, packets, now);
             if !self.bucket(class).has(now) {
                 self.statistics.no_budget += 1;
             }

@@ -136,19 +136,19 @@ impl KeyServers {
 
     /// Rule S8: packets came with an SPI that no SA has. It is asked for in the groups that protect such
     /// packets, or in any where there are none.
-    pub fn unknown_spi(&mut self, now: Instant, spi: u32, source: IpAddr, destination: IpAddr) {
+    pub fn unknown_spi(&mut self, now: Instant, spi: u32, packets: u32, [source, destination]: [IpAddr; 2]) {
         let is_for =
             |selector: &Selector| contains(&selector.src, source) && contains(&selector.dst, destination);
         let mut found = false;
         for group in self.groups.iter_mut().filter(|group| group.protected.iter().any(is_for)) {
             if let Some(member) = &mut group.member {
-                member.unknown_spi(now, EspSpi(spi));
+                member.unknown_spis(now, EspSpi(spi), packets);
                 found = true;
             }
         }
         if !found {
             let members = self.groups.iter_mut().filter_map(|group| group.member.as_mut());
-            members.take(ASKED_GROUPS).for_each(|member| member.unknown_spi(now, EspSpi(spi)));
+            members.take(ASKED_GROUPS).for_each(|member| member.unknown_spis(now, EspSpi(spi), packets));
         }
     }
 

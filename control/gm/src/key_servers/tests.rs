@@ -110,7 +110,8 @@ impl Bench {
     }
 
     fn unknown_spi(&mut self, spi: u32, source: &str, destination: &str) {
-        self.members.unknown_spi(self.now, spi, source.parse().unwrap(), destination.parse().unwrap());
+        let addresses = [source, destination].map(|address| address.parse().unwrap());
+        self.members.unknown_spi(self.now, spi, 1, addresses);
         self.run(Duration::ZERO);
     }
 }

@@ -1,5 +1,5 @@
 //! Unknown SPIs that wait for the budget to ask. A flood brings many SPIs a few times each, a lost SA
-//! brings one SPI again and again: the one seen most often is next. The table is of fixed size; when it
+//! brings one SPI again and again: the one that most packets came with is next. The table is of fixed size; when it
 //! is full a new SPI takes the place, and the count, of the one seen least ("Space-Saving"), so that no
 //! flood pushes out one that makes up more than its share.
 
@@ -26,14 +26,14 @@ pub(super) struct Contender {
 }
 
 impl Contenders {
-    /// Takes note of an SPI.
-    pub(super) fn see(&mut self, spi: EspSpi, now: Instant) {
+    /// Takes note of an SPI that so many packets came with.
+    pub(super) fn see(&mut self, spi: EspSpi, packets: u32, now: Instant) {
         if let Some(contender) = self.table.get_mut(&spi) {
-            contender.count += 1;
+            contender.count += u64::from(packets);
             contender.last_seen = now;
             return;
         }
-        let mut count = 1;
+        let mut count = u64::from(packets);
         if self.table.len() >= CAPACITY {
             let least = self.table.iter().min_by_key(|(_, contender)| contender.count);
             if let Some((&least, contender)) = least {

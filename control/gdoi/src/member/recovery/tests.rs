@@ -263,6 +263,35 @@ fn a_flood_of_unverifiable_spis_stays_within_the_limit_and_does_not_hide_a_real_
 }
 
 #[test]
+fn a_flood_of_spis_that_the_key_server_might_have_drawn_does_not_hide_the_one_that_most_packets_have() {
+    let mut ladder = Ladder::new();
+    let start = ladder.now;
+    let (mut sent, mut number, mut asked_real) = (0, 0_u32, None);
+    while ladder.now < start + ms(10_000) {
+        // As a worker tells of them: each at most once in a tenth of a second, with how many packets came.
+        for _ in 0..1_000 {
+            number = (number + 1) % 30_000;
+            ladder.packets(EspSpi(0x4000_0000 + number), Plausibility::Plausible);
+        }
+        if ladder.now >= start + ms(5_000) && asked_real.is_none() {
+            ladder.recovery.many_packets(SPI, Plausibility::Plausible, 500, ladder.now);
+        }
+        for (_, due) in ladder.run(ms(100)) {
+            match due {
+                Due::Ask(SPI, _) => {
+                    asked_real.get_or_insert(ladder.now - start - ms(5_000));
+                    sent += 1;
+                }
+                Due::Ask(..) => sent += 1,
+                Due::Register => ladder.recovery.registered(ladder.now, ladder.now),
+            }
+        }
+    }
+    assert!(asked_real.is_some_and(|after| after <= ms(200)), "{asked_real:?}");
+    assert!(sent <= 32 + 20 * 10, "{sent}");
+}
+
+#[test]
 fn a_flood_of_implausible_spis_is_asked_for_at_a_trickle_and_hides_nothing() {
     let (ladder, sent, after) = flood(Plausibility::Implausible, Plausibility::Plausible);
     assert!(sent <= 2 + 10 + 3, "{sent}");
