@@ -132,7 +132,8 @@ class RegisteringMember(Member):
     """A getvpn-gm that gets its SAs from the key server: "a", whose LAN is a pipe that the test writes frames to, or
     "b", whose LAN takes what it decrypts. Their WANs are joined. With `groups` it has those instead of one."""
 
-    def __init__(self, work, name, *, key_servers=(KS,), group=None, groups=None, psk=PSK, sas=(), listen=None, netns=None):
+    def __init__(self, work, name, *, key_servers=(KS,), group=None, groups=None, psk=PSK, sas=(), listen=None, netns=None,
+                 wan=None):
         self.name, own = name, work / name
         own.mkdir(exist_ok=True)
         secret(own / "gm.psk", psk)
@@ -143,7 +144,8 @@ class RegisteringMember(Member):
         known = {**GROUP, "key_servers": list(key_servers), "local_id": f"{name}.example.net", **key}
         tables = [{**known, **(each or {}), "sas": sas} for each in groups or [group]]
         # Whether the other member is there yet does not matter to the key server, so nobody waits for the link.
-        config = configuration([f"net_pcap0,{lan}", f"net_memif0,role={role},socket={socket},socket-abstract=no"], tables,
+        wan = wan or f"net_memif0,role={role},socket={socket},socket-abstract=no"
+        config = configuration([f"net_pcap0,{lan}", wan], tables,
                                control={"listen": listen or f"{ADDRESSES[name]}:18849"},
                                workers={"tx_wait_us": 100_000, "link_wait_ms": 0},
                                eal=[*EAL, f"--file-prefix=e2e-{name}-{os.getpid()}"])

@@ -1,5 +1,5 @@
 """GDOI's messages, decrypted and verified by hand with the `cryptography` package: every HASH of a PULL and of an
-acknowledgement, every SIG of a PUSH.
+acknowledgement, every SIG of a PUSH. KEKs that are not given are learned from the messages.
 """
 
 import dataclasses
@@ -175,7 +175,8 @@ class Decoder:
                 # On a rollover the reference implementation's key packet names the old Rekey SA.
                 spi = self.newest if self.reference and spi == under else spi
                 octets = dict(packet)
-                if self.keks[spi] != (octets[ALGORITHM_KEY][:16], octets[ALGORITHM_KEY][16:]):
+                keys = (octets[ALGORITHM_KEY][:16], octets[ALGORITHM_KEY][16:])
+                if self.keks.setdefault(spi, keys) != keys:
                     raise Malformed(f"the KEK of {spi.hex()} is not the recorded one")
                 self.learned[spi] = (self.learned[spi][0], load_der_public_key(octets[SIGNATURE_KEY]))
 
