@@ -7,10 +7,12 @@ CARGO_FUZZ_VERSION := 0.13.2
 FUZZ_CRATES := dataplane/fuzz control/fuzz
 FUZZ_SECONDS ?= 6
 SIMULATION = $(TARGET)/quick/getvpn-simulation --threads $(shell nproc)
+# What never touches a packet.
+WITHOUT_DPDK := getvpn-ctl getvpn-config getvpn-gdoi getvpn-ks getvpn-simulation getvpn-perf-control
 PYTHON := .venv/bin/python
 
 .PHONY: demo test check bench deps deps-build deps-test release \
-        fmt clippy unit doc without-dpdk simulate loom fuzz e2e bench-quick recovery-matrix
+        fmt clippy unit doc without-dpdk quick simulate loom fuzz e2e bench-quick recovery-matrix
 
 demo: release
 	@python3 tests/demo/demo.py --bin $(TARGET)/release
@@ -20,7 +22,7 @@ test: deps
 	@tests/stages fmt clippy unit doc without-dpdk simulate loom e2e bench-quick fuzz
 
 # The quick inner loop.
-check: deps-build fmt clippy unit
+check: deps-build fmt clippy unit without-dpdk
 
 # What the packet path and the control plane cost, beside what they are compared with: perf/README.md.
 bench: deps-build
@@ -54,21 +56,24 @@ fmt:
 clippy:
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 
-# Unit and property tests, vectors, and the tests in the documentation.
+# Unit and property tests, vectors, and the tests in the documentation; `without-dpdk` does the rest of them.
 unit:
-	$(CARGO) test --locked --workspace
+	$(CARGO) test --locked --workspace $(addprefix --exclude ,$(WITHOUT_DPDK))
 
 doc:
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --workspace --no-deps --document-private-items
 
-# What never touches a packet must not need DPDK: pkg-config is made to find none.
+# The same of what must not need DPDK: pkg-config is made to find none.
 without-dpdk:
-	PKG_CONFIG_LIBDIR=/nonexistent $(CARGO) test --locked -p getvpn-ctl -p getvpn-config -p getvpn-gdoi -p getvpn-ks -p getvpn-simulation -p getvpn-perf-control
+	PKG_CONFIG_LIBDIR=/nonexistent $(CARGO) test --locked $(addprefix -p ,$(WITHOUT_DPDK))
+
+# All that the stages below run, in one build: one for each would compile most libraries again, with a feature less.
+quick: deps-build
+	$(CARGO) build --locked --profile quick --workspace --bins --examples
 
 # A key server and its members in virtual time: control/simulation. Without variables, what `make test` does:
 # many seeds with few members, then one with a hundred. `make simulate SEEDS=2000 MEMBERS=8 DAYS=30` does that.
-simulate:
-	$(CARGO) build --locked --profile quick -p getvpn-simulation
+simulate: quick
 ifdef SEEDS
 	$(SIMULATION) --seed $(or $(SEED),1) --seeds $(SEEDS) --members $(or $(MEMBERS),8) --days $(or $(DAYS),30)
 else
@@ -81,9 +86,7 @@ loom:
 	CARGO_TARGET_DIR=$(TARGET)/loom RUSTFLAGS='--cfg loom' $(CARGO) test --locked --profile quick -p getvpn-dataplane --lib loom_
 
 # Two members, scapy, tshark, strongSwan and real TCP. The tests that need root are skipped without it, unless CI is set.
-e2e: deps-build deps-test
-	$(CARGO) build --locked --profile quick -p getvpn-gm -p getvpn-ks -p getvpn-ctl
-	$(CARGO) build --locked --profile quick -p getvpn-gdoi --example main-mode --example exchange --example racing-key-server
+e2e: quick deps-test
 	GETVPN_BIN=$(abspath $(TARGET)/quick) $(PYTHON) -m pytest tests/e2e
 
 # Every way to fall out of step, between real processes with traffic running: the table of the README. ROWS=5,6 plays some
@@ -94,9 +97,9 @@ recovery-matrix: deps-build deps-test
 	@$(PYTHON) tests/recovery/matrix.py --bin $(TARGET)/release $(if $(ROWS),--rows '$(ROWS)') $(if $(ROUNDS),--rounds $(ROUNDS))
 
 # The benchmarks still work; their figures mean nothing here.
-bench-quick: deps-build
-	@PROFILE=quick perf/run --quick --out $(TARGET)/bench-quick
-	@PROFILE=quick perf/run-control --quick --out $(TARGET)/bench-quick
+bench-quick: quick
+	@$(TARGET)/quick/getvpn-perf --programs $(TARGET)/quick --quick --out $(TARGET)/bench-quick
+	@$(TARGET)/quick/getvpn-perf-control --programs $(TARGET)/quick --quick --out $(TARGET)/bench-quick
 
 # $(FUZZ_SECONDS) seconds for each target of either crate, from the committed seeds; FUZZ_TARGETS names some
 # of them. The fuzzer wants a nightly compiler's flags, which RUSTC_BOOTSTRAP allows the stable one.
