@@ -1,6 +1,8 @@
 """Phase 1 with certificates between the real daemons: a chain with a CA in between, revocation lists, and all that is
 wrong with a certificate: refused, counted, and named in the log of the side that can act; the other one gets a hint."""
 
+import signal
+
 import pytest
 
 from keyserver import ADDRESSES, GROUP, NETWORK, KeyServer, carried, ks_configuration, members
@@ -71,6 +73,24 @@ def test_a_key_server_refuses_wrong_certificates_and_says_why(tmp_path):
         drops = ks.ctl("counters")["drops"]
         assert drops["certificate"] >= 4 and drops["identity"] >= 1, drops
         assert not b.spis()
+
+
+def test_a_key_server_reads_its_revocation_lists_again_on_sighup(tmp_path):
+    pki = Pki(tmp_path)
+    ks, own, trust = pki.issue("ks", KS_NAME), pki.issue("b", "b.example.net"), pki.trust()
+    config = ks_configuration(server=server(ks, trust), peers=[{"subject": "b.example.net"}])
+    with KeyServer(tmp_path / "ks", config) as ks:
+        with members(tmp_path, "b", b={"groups": [member(own, trust)]}) as (b,):
+            b.wait_until_it_has(bool)
+            assert b.end().status == 0
+        pki.issuing.revoke("b")
+        assert pki.issuing.revocations() in trust["crls"]
+        ks.process.send_signal(signal.SIGHUP)
+        ks.wait_for(lambda: ks.events("reloaded"), "the configuration to be read again")
+        with members(tmp_path, "b", b={"groups": [member(own, {"trust_anchors": pki.root.certificate()})]}) as (b,):
+            b.wait_until(lambda: failures(b), "b to be refused")
+            assert any("revoked" in event["why"] for event in ks.events("message_refused"))
+            assert not b.spis()
 
 
 def test_a_member_refuses_a_wrong_key_server_and_both_logs_say_why(tmp_path):
