@@ -12,7 +12,8 @@ WITHOUT_DPDK := getvpn-ctl getvpn-config getvpn-gdoi getvpn-ks getvpn-simulation
 PYTHON := .venv/bin/python
 
 .PHONY: demo test check bench deps deps-build deps-test release \
-        fmt clippy unit doc without-dpdk quick simulate loom fuzz e2e bench-quick recovery-matrix
+        fmt clippy unit doc without-dpdk quick simulate loom fuzz e2e bench-quick recovery-matrix abuse-table \
+        tcp-under-churn
 
 demo: release
 	@python3 tests/demo/demo.py --bin $(TARGET)/release
@@ -95,6 +96,19 @@ recovery-matrix: deps-build deps-test
 	$(CARGO) build --locked --release -p getvpn-gm -p getvpn-ks -p getvpn-ctl
 	$(CARGO) build --locked --release -p getvpn-gdoi --example racing-key-server
 	@$(PYTHON) tests/recovery/matrix.py --bin $(TARGET)/release $(if $(ROWS),--rows '$(ROWS)') $(if $(ROUNDS),--rounds $(ROUNDS))
+
+# Every way to abuse a member or a key server, and what it comes to: the table of the README. SECONDS=10 for shorter floods
+# than a minute, ONLY=forged for some of the rows. The share of good traffic as the data plane alone has it comes first.
+abuse-table: SECONDS ?= 60
+abuse-table: deps-build deps-test
+	$(CARGO) build --locked --release -p getvpn-gm -p getvpn-ks -p getvpn-ctl
+	$(CARGO) build --locked --release -p getvpn-gdoi --example flooding-member
+	$(if $(ONLY),,@perf/run --only flood --out $(TARGET)/abuse-table)
+	@$(PYTHON) tests/abuse/table.py --bin $(TARGET)/release --seconds $(SECONDS) $(if $(ONLY),--only '$(ONLY)')
+
+# One row of it: a download over TCP while SAs are deleted, keys roll and datagrams of GDOI are lost.
+tcp-under-churn:
+	@$(MAKE) --no-print-directory abuse-table ONLY=tcp
 
 # The benchmarks still work; their figures mean nothing here.
 bench-quick: quick

@@ -80,9 +80,9 @@ class Net:
             for version in ("-4", "-6"):
                 self.run(host, "ip", version, "route", "flush", "cache")
 
-    def wait_until_listening(self, host):
+    def wait_until_listening(self, host, port=PORT):
         deadline = time.monotonic() + 10
-        while not self.run(host, "ss", "-Hltn", f"sport = :{PORT}"):
+        while not self.run(host, "ss", "-Hltn", f"sport = :{port}"):
             assert time.monotonic() < deadline, f"nothing listens on {host} after 10 s"
             time.sleep(0.02)
 
