@@ -39,7 +39,7 @@ pub struct Outcome {
     pub refreshed: Vec<EspSpi>,
     /// SPIs with keys and no policy: to be asked for (S3).
     pub unmatched: Vec<EspSpi>,
-    /// SPIs with policy and no keys: they stay pending, and are to be asked for.
+    /// SPIs with policy and no keys: they stay pending, or are not sent with any more, and are to be asked for.
     pub unkeyed: Vec<EspSpi>,
     /// SAs that are not used, and why.
     pub refused: Vec<RefusedSa>,

@@ -27,6 +27,10 @@ pub struct SaEntry {
     pub sends_from: Instant,
     /// Whether packets to the WAN may use it now. Of several SAs with the same selectors one does.
     pub sends: bool,
+    /// The key server has offered it in a registration and given no keys for it: it has taken it back in
+    /// between, and others may not have it any more. It is received with; it is sent with only where there is
+    /// nothing else.
+    pub withheld: bool,
     /// When it stops receiving because another one has replaced it.
     pub retires: Option<Instant>,
     /// When its life ends.
@@ -116,7 +120,8 @@ impl SaEntry {
 pub(in crate::member) fn horizon(entries: &[SaEntry]) -> Option<Horizon> {
     let of = |entry: &SaEntry| Horizon { end: entry.expires, life: entry.policy.lifetime };
     let mut last: HashMap<&Selector, Horizon> = HashMap::new();
-    for entry in entries.iter().filter(|entry| entry.can_send() && entry.retires.is_none()) {
+    let lasts = |entry: &&SaEntry| entry.can_send() && entry.retires.is_none() && !entry.withheld;
+    for entry in entries.iter().filter(lasts) {
         for selector in &entry.policy.selectors {
             let horizon = last.entry(selector).or_insert(of(entry));
             if entry.expires > horizon.end {
@@ -132,13 +137,15 @@ pub(in crate::member) fn horizon(entries: &[SaEntry]) -> Option<Horizon> {
 /// [`SaEntry::sends`] changed.
 ///
 /// The newest SA of a selector sends whose ATD is over. Where there is none, ATD is waived: a member
-/// that has nothing else to send with would lose its traffic for that time.
+/// that has nothing else to send with would lose its traffic for that time. What the key server withholds
+/// comes last.
 pub(super) fn choose_senders(entries: &mut [SaEntry], gap: &GroupAssociatedPolicy, now: Instant) -> bool {
     let mut sender_of: HashMap<Selector, usize> = HashMap::new();
     let mut chosen = vec![false; entries.len()];
-    let ready = |entry: &SaEntry| entry.can_send() && entry.sends_from <= now;
-    let waits = |entry: &SaEntry| entry.can_send() && entry.sends_from > now;
-    for eligible in [&ready as &dyn Fn(&SaEntry) -> bool, &waits] {
+    let ready = |entry: &SaEntry| entry.can_send() && !entry.withheld && entry.sends_from <= now;
+    let waits = |entry: &SaEntry| entry.can_send() && !entry.withheld && entry.sends_from > now;
+    let withheld = |entry: &SaEntry| entry.can_send() && entry.withheld;
+    for eligible in [&ready as &dyn Fn(&SaEntry) -> bool, &waits, &withheld] {
         for (at, entry) in entries.iter().enumerate().rev().filter(|(_, entry)| eligible(entry)) {
             let open = entry.policy.selectors.iter().any(|selector| !sender_of.contains_key(selector));
             if open {

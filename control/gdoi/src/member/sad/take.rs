@@ -46,7 +46,10 @@ impl Sad {
                 Some(None) => outcome.refused.push(RefusedSa { spi, why: Refusal::KeysDiffer }),
                 // A PUSH may repeat the policy of what everybody has.
                 None if here && source.rekey => self.refresh(&policy, None, source, now, outcome),
-                None if here => {}
+                None if here => {
+                    self.withhold(spi);
+                    outcome.unkeyed.push(spi);
+                }
                 None => {
                     if self.pending.len() < self.limits.sas {
                         self.pending.insert(spi, Pending { policy, since: now });
@@ -90,6 +93,7 @@ impl Sad {
         if !same_but_for_lifetime(&entry.policy, policy) {
             outcome.refused.push(RefusedSa { spi, why: Refusal::PolicyDiffers });
         }
+        entry.withheld = false;
         if expires != entry.expires {
             entry.policy.lifetime = policy.lifetime;
             entry.expires = expires;
@@ -97,6 +101,13 @@ impl Sad {
         self.ends.remember(spi, source.key_server, expires);
         self.used.keep_until(spi, expires + self.limits.lifetime);
         outcome.refreshed.push(spi);
+    }
+
+    /// The key server no longer gives keys for an SA that it offered a moment ago.
+    fn withhold(&mut self, spi: EspSpi) {
+        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.policy.spi == spi) {
+            entry.withheld = true;
+        }
     }
 
     /// A new SA: receives at once, sends after ATD.
@@ -127,6 +138,7 @@ impl Sad {
             installed: now,
             sends_from: now + atd,
             sends: false,
+            withheld: false,
             retires: None,
             expires,
         };

@@ -73,6 +73,39 @@ fn sync_03_an_spi_removed_between_messages_2_and_4_stays_pending_and_ends_quietl
 }
 
 #[test]
+fn sync_03_an_sa_that_a_registration_offers_and_does_not_key_is_not_sent_with_any_more() {
+    let mut world = World::registered(1);
+    let now = world.now;
+    world.ks().add(0x1002, 3600, now);
+    let push = world.ks().push(now);
+    world.deliver(0, push);
+    world.run(ATD + RTT);
+    assert_eq!(world.senders(), [0x1002]);
+    // Removed between messages 2 and 4: the others are told to delete it.
+    world.ks().keyed = Some(vec![0x1001]);
+    world.call(|m, now, random| m.resync(now, random));
+    world.until(secs(1), |w| w.key_servers[0].registrations == 1);
+    world.ks().remove(0x1002);
+    world.run(RTT);
+    assert_eq!((world.spis(), world.senders()), (vec![0x1001, 0x1002], vec![0x1001]));
+    world.run(secs(5));
+    assert_eq!(world.ks().asked, [0x1002; 3]);
+    assert_eq!((world.senders(), world.member.state()), (vec![0x1001], MemberState::InStep));
+}
+
+#[test]
+fn sync_03_an_sa_whose_keys_were_lost_on_the_way_is_sent_with_again_when_the_answer_confirms_it() {
+    let mut world = World::registered(1);
+    world.ks().keyed = Some(vec![]);
+    world.call(|m, now, random| m.resync(now, random));
+    world.until(secs(1), |w| w.member.sas()[0].withheld);
+    assert_eq!(world.senders(), [0x1001], "there is nothing else");
+    world.until(secs(1), |w| !w.member.sas()[0].withheld);
+    assert_eq!(world.ks().asked, [0x1001]);
+    assert_eq!(world.recovered(), [0x1001]);
+}
+
+#[test]
 fn sync_03_keys_that_were_lost_on_the_way_come_by_the_answer() {
     let mut world = World::new(1);
     let now = world.now;
