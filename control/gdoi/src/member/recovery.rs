@@ -169,14 +169,16 @@ impl Recovery {
         episodes.chain(waiting).min()
     }
 
-    /// SAs came: whatever was asked for among them is recovered.
-    pub fn installed(&mut self, spi: EspSpi, now: Instant) {
+    /// SAs came: whatever was asked for among them is recovered. Why it was asked for, if it was.
+    pub fn installed(&mut self, spi: EspSpi, now: Instant) -> Option<Cause> {
+        let cause = self.episodes.get(&spi).map(|episode| episode.cause);
         self.remembered.forget(spi);
         self.forget_contender(spi);
         if self.episodes.get(&spi).is_some_and(|episode| episode.awaits_registration) {
             self.pause = self.config.first_pause;
         }
         self.end(spi, End::Recovered, now);
+        cause
     }
 
     /// An SA came that this member cannot use: asking again is of no use for so long.

@@ -283,6 +283,15 @@ impl Sad {
         self.no_room.values().min().copied()
     }
 
+    /// Packets have come with an SA before it was here: for others ATD is over, so it is for this member. If it
+    /// waited on, it would send for so much longer with what the others are about to drop.
+    pub fn others_send_with(&mut self, spi: EspSpi, now: Instant) {
+        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.policy.spi == spi) {
+            entry.sends_from = entry.sends_from.min(now);
+            self.settle(now);
+        }
+    }
+
     /// The sender IDs of a new registration: for this key server's SAs that are installed from now on,
     /// and for those that have none or used them up. The others keep theirs.
     ///

@@ -202,7 +202,9 @@ impl GroupMember {
     /// Tells recovery which SPIs are there now, or can never be.
     pub(super) fn recover(&mut self, outcome: &Outcome, now: Instant) {
         for &spi in outcome.installed.iter().chain(&outcome.refreshed) {
-            self.recovery.installed(spi, now);
+            if let Some(Cause::Packets(_)) = self.recovery.installed(spi, now) {
+                self.sad.others_send_with(spi, now);
+            }
         }
         for refused in &outcome.refused {
             if !self.sad.contains(refused.spi) {

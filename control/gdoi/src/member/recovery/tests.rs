@@ -348,7 +348,7 @@ proptest! {
         for (what, spi, plausibility, wait) in steps {
             let (spi, now) = (EspSpi(1000 + spi), ladder.now);
             match what {
-                0 => ladder.recovery.installed(spi, now),
+                0 => drop(ladder.recovery.installed(spi, now)),
                 1 => ladder.recovery.told(spi, Cause::KeysWithoutPolicy, now),
                 2 => ladder.recovery.registered(now, now),
                 _ => ladder.packets(spi, [Plausibility::Plausible, Plausibility::Implausible, Plausibility::Unverifiable][usize::from(plausibility)]),

@@ -211,3 +211,22 @@ fn the_operator_can_ask_for_a_registration_and_end_it_all() {
     world.run(secs(7200));
     assert_eq!(world.sent, 1);
 }
+
+#[test]
+fn sync_08_an_sa_that_others_send_with_already_is_sent_with_as_soon_as_it_is_here() {
+    let mut world = World::registered(1);
+    let now = world.now;
+    world.ks().add(0x1002, 3600, now);
+    // The rekey and its copies were lost; the others had theirs, and their ATD is over.
+    world.run(ATD);
+    world.packets(0x1002);
+    world.until(secs(1), |w| w.has(0x1002));
+    assert_eq!(world.senders(), [0x1002]);
+    // One that nobody sends with yet waits for ATD.
+    let now = world.now;
+    world.ks().add(0x1003, 3600, now);
+    let push = world.ks().push(now);
+    world.deliver(0, push);
+    world.run(RTT);
+    assert_eq!((world.has(0x1003), world.senders()), (true, vec![0x1002]));
+}
