@@ -75,8 +75,8 @@ pub struct Sad {
     offered: Vec<Selector>,
     /// The same of the last policy that was taken over.
     protected: Vec<Selector>,
-    /// SPIs that found no room, and when to try again if room was there all the time.
-    no_room: BTreeMap<EspSpi, Instant>,
+    /// SPIs that found no room.
+    no_room: BTreeMap<EspSpi, Waiting>,
     /// By key server: what one gave is worth nothing under another one's keys.
     sender_ids: BTreeMap<usize, SenderIds>,
     used: UsedIds,
@@ -259,28 +259,36 @@ impl Sad {
             self.used.never_used(spi);
         }
         self.changed = true;
-        self.remember_refused(spi, now + self.limits.retry_refused);
+        self.remember_refused(&entry.policy, now + self.limits.retry_refused);
         self.settle(now);
         Some(RefusedSa { spi, why: Refusal::DataPlane(reason.to_owned()) })
     }
 
     /// SPIs that found no room and for which there may be some now: to be asked for. Each comes once.
     pub fn take_retries(&mut self, now: Instant) -> Vec<EspSpi> {
-        let room = self.limits.sas.saturating_sub(self.entries.len());
-        if room == 0 {
-            return Vec::new();
-        }
-        let due = self.no_room.extract_if(.., |_, at| *at <= now);
-        due.take(room).map(|(spi, _)| spi).collect()
+        let (mut sas, mut selectors) = self.room();
+        let due = self.no_room.extract_if(.., |_, waiting| {
+            let fits = waiting.retry <= now && sas > 0 && waiting.selectors <= selectors;
+            if fits {
+                (sas, selectors) = (sas - 1, selectors - waiting.selectors);
+            }
+            fits
+        });
+        due.map(|(spi, _)| spi).collect()
     }
 
     /// When [`Sad::take_retries`] has something to say.
     #[must_use]
     pub fn next_retry(&self) -> Option<Instant> {
-        if self.entries.len() >= self.limits.sas {
-            return None;
-        }
-        self.no_room.values().min().copied()
+        let (sas, selectors) = self.room();
+        let fits = self.no_room.values().filter(|waiting| sas > 0 && waiting.selectors <= selectors);
+        fits.map(|waiting| waiting.retry).min()
+    }
+
+    /// How many SAs may still come, and how many selectors these may have.
+    fn room(&self) -> (usize, usize) {
+        let held: usize = self.entries.iter().map(|entry| entry.policy.selectors.len()).sum();
+        (self.limits.sas.saturating_sub(self.entries.len()), self.limits.selectors.saturating_sub(held))
     }
 
     /// Packets have come with an SA before it was here: for others ATD is over, so it is for this member. If it
@@ -433,9 +441,9 @@ impl Sad {
         self.changed |= entry::choose_senders(&mut self.entries, &self.gap, now);
     }
 
-    fn remember_refused(&mut self, spi: EspSpi, retry: Instant) {
-        if self.no_room.len() < self.limits.refused || self.no_room.contains_key(&spi) {
-            self.no_room.insert(spi, retry);
+    fn remember_refused(&mut self, policy: &TekPolicy, retry: Instant) {
+        if self.no_room.len() < self.limits.refused || self.no_room.contains_key(&policy.spi) {
+            self.no_room.insert(policy.spi, Waiting { retry, selectors: policy.selectors.len() });
         }
     }
 }
@@ -445,6 +453,14 @@ fn selectors(policy: &GroupPolicy) -> Vec<Selector> {
     let mut seen = HashSet::new();
     let all = policy.teks.iter().flat_map(|tek| &tek.selectors).copied();
     all.filter(|&selector| seen.insert(selector)).collect()
+}
+
+/// What an SA that found no room needs.
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    /// When to try again, if room was there all the time.
+    retry: Instant,
+    selectors: usize,
 }
 
 /// Where SAs come from.

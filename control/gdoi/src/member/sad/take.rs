@@ -40,7 +40,7 @@ impl Sad {
                             self.install(policy, keys.clone(), anchor, source.key_server, expires, now);
                             outcome.installed.push(spi);
                         }
-                        Err(why) => self.turn_away(spi, why, now, outcome),
+                        Err(why) => self.turn_away(&policy, why, now, outcome),
                     }
                 }
                 Some(None) => outcome.refused.push(RefusedSa { spi, why: Refusal::KeysDiffer }),
@@ -150,11 +150,12 @@ impl Sad {
         self.changed = true;
     }
 
-    fn turn_away(&mut self, spi: EspSpi, why: Refusal, now: Instant, outcome: &mut Outcome) {
+    fn turn_away(&mut self, policy: &TekPolicy, why: Refusal, now: Instant, outcome: &mut Outcome) {
+        let spi = policy.spi;
         self.pending.remove(&spi);
         if why.is_want_of_room() {
             // As soon as there is room.
-            self.remember_refused(spi, now);
+            self.remember_refused(policy, now);
         }
         outcome.refused.push(RefusedSa { spi, why });
     }
@@ -195,13 +196,12 @@ impl Room {
             !sad.contains(policy.spi) && keys.is_some_and(|keys| check_keys(policy.transform, keys).is_ok())
         };
         let new = policies.iter().filter(is_new).count();
-        let sas = sad.limits.sas.saturating_sub(sad.entries.len());
-        let held: usize = sad.entries.iter().map(|entry| entry.policy.selectors.len()).sum();
+        let (sas, selectors) = sad.room();
         Self {
             skip: new.saturating_sub(sas),
             sas,
             limit: sad.limits.sas,
-            selectors: sad.limits.selectors.saturating_sub(held),
+            selectors,
             selector_limit: sad.limits.selectors,
         }
     }

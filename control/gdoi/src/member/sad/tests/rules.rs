@@ -302,6 +302,24 @@ fn selectors_in_all_are_bounded() {
     let two = |spi, n| TekPolicy { selectors: vec![selector(n), selector(n + 1)], ..tek(spi, 60) };
     let outcome = sad.rekey(&rekey(&[two(0x1001, 1), two(0x1002, 3)]), &[], 0, now);
     assert_eq!(whys(&outcome.refused), [(0x1002, Refusal::NoRoomForSelectors(3))]);
+    // There is room for an SA, and none for its selectors: it would be refused again.
+    assert_eq!((sad.next_retry(), sad.take_retries(now + secs(59))), (None, vec![]));
+    sad.advance(now + secs(60));
+    assert_eq!(sad.next_retry(), Some(now));
+    assert_eq!(sad.take_retries(now + secs(60)), [EspSpi(0x1002)]);
+}
+
+#[test]
+fn of_those_that_wait_for_room_no_more_are_asked_for_than_their_selectors_have_room() {
+    let (mut sad, now) = with(SadLimits { selectors: 3, ..SadLimits::default() });
+    let two = |spi, n, life| TekPolicy { selectors: vec![selector(n), selector(n + 1)], ..tek(spi, life) };
+    let one = TekPolicy { selectors: vec![selector(9)], ..tek(0x1004, 90) };
+    sad.rekey(&rekey(&[two(0x1001, 1, 60)]), &[], 0, now);
+    sad.rekey(&rekey(&[two(0x1002, 3, 90), two(0x1003, 5, 90)]), &[], 0, now);
+    assert!(sad.delete(EspSpi(0x1001), now));
+    assert_eq!(sad.take_retries(now), [EspSpi(0x1002)]);
+    sad.rekey(&rekey(&[two(0x1002, 3, 90), two(0x1003, 5, 90), one]), &[], 0, now);
+    assert_eq!((spis(&sad), sad.take_retries(now)), (vec![0x1002, 0x1004], vec![]));
 }
 
 #[test]
