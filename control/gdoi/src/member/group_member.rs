@@ -356,7 +356,7 @@ impl GroupMember {
     fn phase1_changed(&mut self, change: Change, now: Instant, random: &mut dyn Random) {
         let key_server = self.session.address();
         match change {
-            Change::Established => {
+            Change::Established { anew } => {
                 self.counters.phase1 += 1;
                 self.tell(MemberEvent::Phase1 { key_server });
                 let index = self.session.key_server;
@@ -365,6 +365,10 @@ impl GroupMember {
                 }
                 if self.registrar.registering().is_some() {
                     self.begin_pull(now, random);
+                } else if anew && self.recovery.is_asking_for_implausible() {
+                    // It has begun anew, perhaps with nothing of what it had: by what its SPIs were told from
+                    // others may be of no use any more.
+                    self.registrar.want(Reason::BegunAnew, now);
                 }
                 self.recovery.ask_again(now);
             }

@@ -222,6 +222,12 @@ impl Recovery {
         !self.episodes.is_empty()
     }
 
+    /// Whether one is that the key server would not have drawn, as far as is known.
+    #[must_use]
+    pub fn is_asking_for_implausible(&self) -> bool {
+        self.episodes.values().any(|episode| episode.cause.class() == Class::Implausible)
+    }
+
     /// The SPIs that are being asked for.
     pub fn asking(&self) -> impl Iterator<Item = Asking> {
         self.episodes.iter().map(|(&spi, e)| Asking {

@@ -53,6 +53,8 @@ pub enum Reason {
     UnknownKek,
     /// INVALID-SPI led to nothing.
     Unanswered,
+    /// The key server had lost phase 1, and packets come with SPIs that it would not have drawn before.
+    BegunAnew,
     /// It needs new sender IDs.
     SenderIds,
     /// The operator wants it.
@@ -68,6 +70,7 @@ impl fmt::Display for Reason {
             Self::NoKek => "it has no KEK",
             Self::UnknownKek => "a rekey came under a KEK that it does not have",
             Self::Unanswered => "INVALID-SPI was not answered",
+            Self::BegunAnew => "the key server seems to have begun anew",
             Self::SenderIds => "it needs sender IDs",
             Self::Operator => "the operator wants it",
         })

@@ -46,6 +46,8 @@ pub(super) struct Session {
     pause: Duration,
     /// If nothing is heard until then, the key server has lost the phase 1.
     suspect_at: Option<Instant>,
+    /// Whether it has: what is made now replaces one that was not to end yet.
+    lost: bool,
     hint_from: Instant,
     outgoing: Vec<Vec<u8>>,
 }
@@ -62,7 +64,10 @@ struct Made {
 /// What became of the phase 1.
 #[derive(Debug)]
 pub(super) enum Change {
-    Established,
+    /// The key server had lost the one before, or not.
+    Established {
+        anew: bool,
+    },
     /// A message of an attempt to make one is refused; the right one may still come.
     Refused,
     /// An attempt to make one has failed.
@@ -85,6 +90,7 @@ impl Session {
             make_from: now,
             pause: FIRST_PAUSE,
             suspect_at: None,
+            lost: false,
             hint_from: now,
             outgoing: Vec::new(),
         })
@@ -175,7 +181,7 @@ impl Session {
                 self.made = Some(Made { sa, dpd, heard: now, renew });
                 self.suspect_at = None;
                 self.pause = FIRST_PAUSE;
-                Some(Change::Established)
+                Some(Change::Established { anew: std::mem::take(&mut self.lost) })
             }
             Err(error) => {
                 self.complain(cookies, &error);
@@ -221,6 +227,7 @@ impl Session {
             made.heard = now;
             made.dpd.heard(now);
             self.suspect_at = None;
+            self.lost = false;
         }
     }
 
@@ -277,6 +284,7 @@ impl Session {
     pub(super) fn handle_timeout(&mut self, now: Instant, random: &mut dyn Random) -> Option<Change> {
         if self.suspect_at.is_some_and(|at| at <= now) && self.making.is_none() && now >= self.make_from {
             self.suspect_at = None;
+            self.lost = true;
             self.make_if_due(now, random);
         }
         if let Some(making) = &mut self.making {
@@ -326,6 +334,7 @@ impl Session {
     fn lose(&mut self, why: Phase1Loss) -> Change {
         self.made = None;
         self.suspect_at = None;
+        self.lost = why != Phase1Loss::Expired;
         Change::Lost(why)
     }
 }

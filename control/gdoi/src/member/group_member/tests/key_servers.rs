@@ -54,6 +54,32 @@ fn a_key_server_restarted_with_an_empty_store_gives_new_sas_and_sender_ids() {
 }
 
 #[test]
+fn a_key_server_with_an_empty_store_is_registered_with_although_its_spis_look_like_a_forgers() {
+    let mut world = World::new(1);
+    let key = |seed| SpiKey::draw(&mut SeededRandom::new(seed));
+    world.ks().spi_key = Some(key(1));
+    world.run(secs(5));
+    let now = world.now;
+    let spi = key(2).spi(77).unwrap().0;
+    let mut fresh = KeyServer::new("192.0.2.1:848", 7, now);
+    fresh.add(spi, 3600, now);
+    fresh.spi_key = Some(key(2));
+    // The member is none of its own, so it does not answer INVALID-SPI.
+    fresh.answers = false;
+    world.key_servers[0] = fresh;
+    world.packets(spi);
+    let took = world.until(secs(5), |w| w.has(spi));
+    assert!(took < Duration::from_millis(250), "{took:?}");
+    assert_eq!((world.recovered(), world.senders()), (vec![spi], vec![spi]));
+    // What fails the test otherwise leads to no registration, however long it comes.
+    for _ in 0..600 {
+        world.packets(0x6666_0000);
+        world.run(Duration::from_millis(100));
+    }
+    assert_eq!((world.ks().registrations, world.ks().established), (1, 1));
+}
+
+#[test]
 fn a_key_server_that_gives_sender_ids_from_the_start_again_takes_its_old_sas_back() {
     let mut world = World::registered(1);
     let now = world.now;
