@@ -437,7 +437,7 @@ impl GroupMember {
 
     /// Rules S3 and S8: INVALID-SPI, over phase 1.
     fn ask(&mut self, spi: EspSpi, tries: u32, now: Instant, random: &mut dyn Random) {
-        if !self.session.say(Notice::InvalidSpi(spi), now, random) {
+        if !self.session.say(Notice::InvalidSpi(spi), tries > 1, now, random) {
             self.session.make_if_due(now, random);
         } else if tries >= self.config.recovery.tries && !self.session.supports_dpd() {
             // Nobody can tell whether it has lost the phase 1.

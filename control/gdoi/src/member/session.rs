@@ -231,12 +231,14 @@ impl Session {
         }
     }
 
-    /// Says something to the key server over phase 1. If the key server was silent lately, it is asked
-    /// whether it is there: it may have lost the phase 1. False if there is no phase 1.
-    pub(super) fn say(&mut self, notice: Notice, now: Instant, random: &mut dyn Random) -> bool {
+    /// Says something to the key server over phase 1. If the key server was silent lately, or since it was
+    /// told the same before, it is asked whether it is there: it may have lost the phase 1. False if there is
+    /// no phase 1.
+    pub(super) fn say(&mut self, notice: Notice, again: bool, now: Instant, random: &mut dyn Random) -> bool {
         let Some(made) = &mut self.made else { return false };
         self.outgoing.extend(made.sa.notify(&[notice], random));
-        if now.saturating_duration_since(made.heard) >= FRESH && self.suspect_at.is_none() {
+        let fresh = if again { PATIENCE } else { FRESH };
+        if now.saturating_duration_since(made.heard) >= fresh && self.suspect_at.is_none() {
             self.question(now, random);
         }
         true

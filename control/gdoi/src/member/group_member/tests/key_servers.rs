@@ -21,6 +21,20 @@ fn a_key_server_restarted_with_its_store_is_found_out_by_the_first_unknown_packe
 }
 
 #[test]
+fn a_key_server_that_loses_phase_1_just_after_it_was_heard_is_found_out_by_the_second_try() {
+    let mut world = World::new(1);
+    world.run(Duration::from_millis(500));
+    let now = world.now;
+    world.ks().add(0x1002, 3600, now);
+    world.ks().restart();
+    world.packets(0x1002);
+    let took = world.until(secs(5), |w| w.has(0x1002));
+    // Phase 1 is made anew a second after it was made, not before.
+    assert!(took < Duration::from_millis(550), "{took:?}");
+    assert_eq!((world.ks().established, world.ks().registrations), (2, 1));
+}
+
+#[test]
 fn a_key_server_restarted_with_its_store_goes_on_pushing_and_nothing_else_happens() {
     let mut world = World::registered(1);
     world.ks().restart();
