@@ -82,7 +82,7 @@ ROWS = [
     Row("4 three", "three of four copies of a unicast rekey are lost, and the others go on to the new SA", SEEN,
         "one round trip", three_of_four_lost, 20, target=True),
     Row("4 all", "all copies of a unicast rekey are lost", SEEN, "one round trip", all_lost, 20, target=True),
-    Row("5", "an SA is deleted by the operator", "the next packet", "one round trip", deleted, 200, target=True),
+    Row("5", "an SA is deleted by the operator", "the next packet", "one round trip", deleted, 100, target=True),
     Row("6", "a rollover of the KEK is missed", SEEN, "one round trip; the answer comes under the old KEK", kek_missed, 40,
         target=True),
     Row("12", "rekeys are doubled, reordered and replayed", "SEQ (RFC 6407 section 3.2)", "nothing is out of step", disordered, 10),

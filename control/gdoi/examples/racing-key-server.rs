@@ -119,7 +119,7 @@ struct KeyServer {
     answers: bool,
     /// Registrations that are still to be as usual.
     calm: u32,
-    /// What the others are told to delete once message 4 is on its way, and to whom that went.
+    /// What the others are told to delete once it is quiet after message 4, and to whom that went.
     withdrawn: Vec<Deletion>,
     raced: Option<SocketAddr>,
     /// Where those are that have registered.
@@ -144,7 +144,13 @@ impl KeyServer {
                         &mut SystemRandom,
                     );
                 }
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+                // A Delete takes effect at once, so message 4 is to be there first.
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                    if !self.withdrawn.is_empty() {
+                        let deletions = std::mem::take(&mut self.withdrawn);
+                        self.push_to_all_but(self.raced, deletions)?;
+                    }
+                }
                 Err(error) => return Err(error.into()),
             }
             self.server.handle_timeout(Instant::now(), &mut SystemRandom);
@@ -153,10 +159,6 @@ impl KeyServer {
             }
             while let Some(transmit) = self.server.poll_transmit() {
                 self.socket.send_to(&transmit.datagram, transmit.to)?;
-            }
-            if !self.withdrawn.is_empty() {
-                let deletions = std::mem::take(&mut self.withdrawn);
-                self.push_to_all_but(self.raced, deletions)?;
             }
         }
     }
