@@ -4,10 +4,15 @@ import contextlib
 
 from bridge import Net
 from keyserver import KeyServer, ks_configuration
-from scene import Row, Scene
+from scene import Row, Scene, portions
 
 
 def lost(work, rounds):
+    for n, few in enumerate(portions(rounds)):
+        yield from lost_in_one_scene(work / str(n), few)
+
+
+def lost_in_one_scene(work, rounds):
     """The others send with the new SA at once. B's port of the bridge loses all multicast, also the answer that is for all;
     the one that is for B alone gets through."""
     with contextlib.ExitStack() as stack:

@@ -26,7 +26,7 @@ def ks_with_empty_store(work, rounds):
         for _ in range(rounds):
             s.kill_ks()
             s.restart_ks(forgetful=True)
-            (spi,) = [event["spi"] for event in s.ks.events("sa_made")]
+            spi = s.wait_for(lambda: s.ks.events("sa_made"), "an SA")[-1]["spi"]
             with s.round() as result:
                 s.a.ctl("resync", "finance")
                 s.wait_until_all_use(spi)

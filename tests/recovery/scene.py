@@ -159,3 +159,9 @@ class Scene:
 def scene(work, **options):
     with contextlib.ExitStack() as stack:
         yield Scene(work, stack, **options)
+
+
+def portions(rounds, most=5):
+    """How many rounds each of several scenes plays: a key server refuses to make an SA anew when there are too many of it that
+    have not ended, and they live for an hour."""
+    return [min(most, rounds - done) for done in range(0, rounds, most)]
