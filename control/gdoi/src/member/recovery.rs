@@ -200,7 +200,7 @@ impl Recovery {
     pub fn registered(&mut self, began: Instant, now: Instant) {
         let missing = self.episodes.iter().filter(|(_, e)| e.since <= began || e.awaits_registration);
         for spi in missing.map(|(&spi, _)| spi).collect::<Vec<_>>() {
-            self.give_up(spi, now);
+            self.give_up(spi, now + self.config.unknown_for, now);
         }
     }
 
@@ -299,8 +299,14 @@ impl Recovery {
         let episode = self.episodes.get(&spi)?;
         let worth = episode.cause.is_worth_a_registration() && episode.is_fully_asked();
         let awaiting = self.episodes.values().filter(|e| e.awaits_registration).count();
-        if !worth || awaiting >= self.config.episodes / 4 || (awaiting == 0 && now < self.register_from) {
-            self.give_up(spi, now);
+        if worth && awaiting == 0 && now < self.register_from {
+            // Nobody has said that the key server does not know it: its turn comes with the next registration.
+            let until = self.register_from.min(now + self.config.unknown_for);
+            self.give_up(spi, until, now);
+            return None;
+        }
+        if !worth || awaiting >= self.config.episodes / 4 {
+            self.give_up(spi, now + self.config.unknown_for, now);
             return None;
         }
         let episode = self.episodes.get_mut(&spi)?;
@@ -318,12 +324,13 @@ impl Recovery {
         Some(Due::Register)
     }
 
-    fn give_up(&mut self, spi: EspSpi, now: Instant) {
+    /// The SPI is left alone until then, if the key server was asked as often as it may be.
+    fn give_up(&mut self, spi: EspSpi, until: Instant, now: Instant) {
         let fully_asked =
             self.episodes.get(&spi).is_some_and(|e| e.is_fully_asked() || e.awaits_registration);
         self.end(spi, End::Unknown, now);
         if fully_asked {
-            self.remembered.insert(spi, now + self.config.unknown_for);
+            self.remembered.insert(spi, until);
         }
     }
 

@@ -150,6 +150,24 @@ fn an_spi_that_no_registration_brings_costs_nothing_for_a_while() {
 }
 
 #[test]
+fn sync_05_an_spi_that_is_asked_for_in_vain_too_soon_after_a_registration_has_its_turn_after_the_pause() {
+    let config = RecoveryConfig { interval: ms(50), ..RecoveryConfig::default() };
+    let mut ladder = Ladder::with(config);
+    ladder.packets(SPI, Plausibility::Plausible);
+    assert_eq!(ladder.run(ms(350)).last(), Some(&(350, Due::Register)));
+    ladder.recovery.installed(SPI, ladder.now);
+    ladder.recovery.registered(ladder.now, ladder.now);
+    // It is lost again at once, and again nobody answers.
+    let (lost, mut registered) = (ladder.now, None);
+    while registered.is_none() && ladder.now < lost + ms(10_000) {
+        ladder.packets(SPI, Plausibility::Plausible);
+        let due = ladder.run(ms(10));
+        registered = due.iter().any(|(_, due)| *due == Due::Register).then_some(ladder.now - lost);
+    }
+    assert!(registered.is_some_and(|after| after < ms(1_250 + 2 * 350)), "{registered:?}");
+}
+
+#[test]
 fn sync_03_an_spi_that_the_key_server_names_is_asked_for_though_it_was_unknown() {
     let mut ladder = Ladder::new();
     ladder.recovery.gone(SPI, ladder.now);
