@@ -10,7 +10,7 @@ import pushes
 from keyserver import PACKET
 
 # Network namespaces.
-NEED_ROOT = {"tcp"}
+NEED_ROOT = {"tcp", "tcp-lossy"}
 
 
 def flooded(work, seconds, *, plausible, addresses):
@@ -28,5 +28,6 @@ ALL = {
     "asks-unknown": partial(asking.asked, what="unknown"),
     "mute-silent": partial(mute.muted, answer="nothing"),
     "mute-garbage": partial(mute.muted, answer="garbage"),
-    "tcp": churn.rows,
+    "tcp": partial(churn.rows, only=churn.PUSH),
+    "tcp-lossy": partial(churn.rows, only=None),
 }

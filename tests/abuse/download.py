@@ -28,18 +28,20 @@ def serve(address, port, seconds, megabytes):
 
 
 def get(address, port):
-    digest, octets, gaps = hashlib.sha256(), 0, []
+    digest, octets, gaps, longest, longest_ended = hashlib.sha256(), 0, [], 0.0, None
     with socket.create_connection((address, int(port)), timeout=PATIENCE_S) as connection:
         began = last = time.monotonic()
         while received := connection.recv(1 << 18):
             now = time.monotonic()
             gaps.append(now - last)
             last = now
+            if gaps[-1] > longest:
+                longest, longest_ended = gaps[-1], time.time()
             digest.update(received)
             octets += len(received)
     stalls = sorted(round(1000 * gap, 1) for gap in gaps if gap > 0.05)
     return {"octets": octets, "sha256": digest.hexdigest(), "seconds": round(last - began, 2),
-            "longest_ms": round(1000 * max(gaps, default=0), 1), "stalls_ms": stalls}
+            "longest_ms": round(1000 * longest, 1), "longest_ended_unix_s": longest_ended, "stalls_ms": stalls}
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from keyserver import ADDRESSES, GROUP, KS, KeyServer, events, open_pipe, secret
 from member import EAL, Member, configuration, read_frames, wait_for, write_frames
 
 from insider import marked_spis
-from row import at_least, at_most, resident
+from row import at_least, at_most, joined, resident
 
 # In the file: one packet in sixteen is good.
 FORGED = 30_720
@@ -144,8 +144,8 @@ def measure(name, ks, b, own, plausible, seconds):
         at_least(name, f"good packets opened, of {taken / calm_s / 1e6:.2f} M packets a second, one in sixteen good", share, 95,
                  "{:.1f} %"),
         at_most(name, f"INVALID-SPI sent in {took:.0f} s", sent, limit),
-        at_most(name, "member grows by", memory - memory_before, 4096, "{:,.0f} KiB"),
-        at_most(name, "key server grows by", ks_memory - ks_before, 4096, "{:,.0f} KiB"),
+        joined(at_most(name, "member grows by", memory - memory_before, 4096, "{:,.0f} KiB"),
+               at_most(name, "key server by", ks_memory - ks_before, 4096, "{:,.0f} KiB")),
         at_most(name, f"an SA deleted meanwhile is back, longest of {len(losses)}", max(losses), 1000, "{:,.0f} ms"),
         at_most(name, "lines in the log a second", lines, 25, "{:.1f}"),
     ]

@@ -16,10 +16,13 @@ AT_ONCE = 20
 
 
 class Observer(Link):
-    def __init__(self, listen, key_server, loss=0.0, seed=1):
+    """All attributes may be set at any time; `loses_only` is an exchange type, or None for all of them."""
+
+    def __init__(self, listen, key_server, seed=1):
         super().__init__(listen, key_server)
         self.heard = []
-        self.loss, self.dice, self.lost_datagrams = loss, random.Random(seed), 0
+        self.loss, self.loses_only, self.lost_datagrams = 0.0, None, 0
+        self.dice = random.Random(seed)
 
     def from_member(self, datagram, source):
         self.heard.append(datagram)
@@ -34,7 +37,7 @@ class Observer(Link):
             super().from_ks(datagram, source)
 
     def loses(self, datagram):
-        lost = self.dice.random() < self.loss
+        lost = self.loses_only in (None, exchange(datagram)) and self.dice.random() < self.loss
         self.lost_datagrams += lost
         return lost
 

@@ -6,14 +6,17 @@ address of either side. It has no keys.
 
 import contextlib
 import random
+import time
 
 from keyserver import KS, NETWORK, KeyServer, carried, events, members
 from member import wait_for
 
 from observer import ACK, INFORMATIONAL, PUSH, Observer, altered, garbage, invalid_cookie
-from row import at_most, cost, processor_s, same
+from row import at_most, cost, joined, processor_s, same
 
 RELAY = f"{NETWORK}.20:18849"
+# A key server tells of twenty in a second, in each of its shards, of which the forger meets one.
+LINES_PER_S = 20
 
 
 @contextlib.contextmanager
@@ -80,7 +83,7 @@ def received(ks, b, victim):
 
 
 def forged(work, seconds, count=None):
-    """One pair of rows for each forgery, and what is still possible afterwards."""
+    """A row for each forgery, and what is still possible meanwhile and afterwards."""
     count = count or 500 * seconds
     rows = []
     dice = random.Random(2)
@@ -90,14 +93,15 @@ def forged(work, seconds, count=None):
             # At the member its control thread, which is named after the program; its workers poll in any case.
             threads = None if victim == "key server" else ("getvpn-gm",)
             before, came, lines = standing(ks, b), received(ks, b, victim), len(events(log))
-            used = processor_s(process, threads)
+            used, began = processor_s(process, threads), time.monotonic()
             observer.as_key_server(datagrams) if victim == "member" else observer.as_member(datagrams)
             wait_for(lambda: received(ks, b, victim) - came >= count * 0.9, f"{name}: to have arrived", 20, ks, b)
             used = processor_s(process, threads) - used
             came = received(ks, b, victim) - came
-            rows.append(same(name, f"state of both sides after {came:,}", before, standing(ks, b)))
-            rows.append(at_most(name, "lines in the log", len(events(log)) - lines, 60))
-            rows.append(cost(name, f"processor time of the {victim}, each", 1e6 * used / came, "{:.0f} us"))
+            rows.append(joined(
+                same(name, f"state of both sides after {came:,}", before, standing(ks, b)),
+                at_most(name, "lines in the log", len(events(log)) - lines, LINES_PER_S * (time.monotonic() - began + 1)),
+                cost(name, f"processor time of the {victim}, each", 1e6 * used / came, "{:.0f} us")))
         rows.append(rekey_amid(ks, observer, b, dice, count))
         carried(a, b)
     return rows

@@ -37,6 +37,13 @@ def cost(abuse, measured, value, shown="{:,.1f}"):
     return Row(abuse, measured, shown.format(value), "-", True)
 
 
+def joined(first, *others):
+    """Several rows about the same as one."""
+    rows = (first, *others)
+    measured, result, limit = ("; ".join(getattr(row, name) for row in rows) for name in ("measured", "result", "limit"))
+    return Row(first.abuse, measured, result, limit, all(row.kept for row in rows))
+
+
 def resident(process):
     """KiB of memory that a process has."""
     with open(f"/proc/{process.pid}/status") as status:
