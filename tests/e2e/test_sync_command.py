@@ -91,6 +91,6 @@ def test_an_spi_that_is_asked_for_in_vain_is_shown_with_its_tries_and_the_regist
                      20, b, ks)
             (group,) = b.ctl("sync")["groups"]
             assert group["recovery"]["invalid_spi_sent"] >= 3
-            asked = group["asking"] + group["asked"]
-            assert asked[0]["why"] == "keys-without-policy"
-            assert asked[0]["tries"] == 3
+            # The registration may have raced again, so that another SPI is asked for by now.
+            asked = [each for each in group["asking"] + group["asked"] if each["tries"] == 3]
+            assert asked and asked[0]["why"] == "keys-without-policy", group
