@@ -124,7 +124,7 @@ pub fn run(mut config: Config, machine: &Machine, options: &Options) -> Result<(
     let workers = config.workers.cores.len();
     let listen = config.control.listen;
     let random = Box::new(SystemRandom);
-    let key_servers = KeyServers::new(&groups, workers, listen, member.sad_mut(), now, random);
+    let key_servers = KeyServers::new(&groups, workers, &config.control, member.sad_mut(), now, random);
     let port = match key_servers.is_empty() {
         true => None,
         false => Some(GdoiPort::bind(listen).map_err(|error| RunError::Port(listen, error))?),

@@ -125,6 +125,7 @@ mod tests {
                 state: "state".into(),
                 listen: "0.0.0.0:848".parse().expect("an address"),
                 multicast_interface: None,
+                invalid_spi_per_s: 100,
             },
             local: Vec::new(),
             groups: Vec::new(),

@@ -20,6 +20,7 @@ use getvpn_ctl::DEFAULT_GM_SOCKET;
 use getvpn_dataplane::{
     Enforce, Idle, LinkConfig, LocalAction, LocalRule, ParkingLimits, SaParams, WithoutSa,
 };
+use getvpn_gdoi::member::budget::SharedBudget;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -73,6 +74,8 @@ pub struct Control {
     pub listen: SocketAddr,
     /// The address of the interface that multicast rekeys arrive on; `None` leaves it to the routes.
     pub multicast_interface: Option<IpAddr>,
+    /// INVALID-SPI a second, of all groups together.
+    pub invalid_spi_per_s: u32,
 }
 
 /// `[[group]]`.
@@ -261,9 +264,10 @@ fn control(root: &Section<'_>, file: &Path, base: &Path) -> Result<Control, Conf
         state: file.with_extension("state"),
         listen: DEFAULT_LISTEN,
         multicast_interface: None,
+        invalid_spi_per_s: SharedBudget::DEFAULT.per_second,
     };
     let Some(section) = root.table("control")? else { return Ok(control) };
-    section.only(&["socket", "state", "listen", "multicast_interface"])?;
+    section.only(&["socket", "state", "listen", "multicast_interface", "invalid_spi_per_s"])?;
     if let Some(value) = section.get("socket") {
         control.socket = files::socket(&value, base)?;
     }
@@ -278,6 +282,9 @@ fn control(root: &Section<'_>, file: &Path, base: &Path) -> Result<Control, Conf
     }
     if let Some(value) = section.get("multicast_interface") {
         control.multicast_interface = Some(interface(&value)?);
+    }
+    if let Some(value) = section.get("invalid_spi_per_s") {
+        control.invalid_spi_per_s = value.integer(1..=10_000, "a rate")?;
     }
     Ok(control)
 }

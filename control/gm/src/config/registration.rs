@@ -61,6 +61,10 @@ pub struct Recovery {
     pub longest_backoff: Duration,
     /// How long a registration may take before the next key server is tried.
     pub give_up: Duration,
+    /// How long an SPI that the key server does not know is left alone.
+    pub unknown_for: Duration,
+    /// INVALID-SPI a second, in the whole group, for SPIs that packets came with.
+    pub invalid_spi_per_s: u32,
 }
 
 impl Default for Recovery {
@@ -71,6 +75,8 @@ impl Default for Recovery {
             first_backoff: Duration::from_secs(1),
             longest_backoff: Duration::from_secs(60),
             give_up: Duration::from_secs(20),
+            unknown_for: Duration::from_secs(60),
+            invalid_spi_per_s: 20,
         }
     }
 }
@@ -201,7 +207,15 @@ fn key_servers(
 fn recovery(section: &Section<'_>) -> Result<Recovery, ConfigError> {
     let mut recovery = Recovery::default();
     let Some(section) = section.table("recovery")? else { return Ok(recovery) };
-    section.only(&["tries", "first_retry_ms", "first_backoff_s", "longest_backoff_s", "give_up_s"])?;
+    section.only(&[
+        "tries",
+        "first_retry_ms",
+        "first_backoff_s",
+        "longest_backoff_s",
+        "give_up_s",
+        "unknown_for_s",
+        "invalid_spi_per_s",
+    ])?;
     if let Some(value) = section.get("tries") {
         recovery.tries = value.integer(1..=20, "a number of tries")?;
     }
@@ -221,6 +235,12 @@ fn recovery(section: &Section<'_>) -> Result<Recovery, ConfigError> {
     }
     if let Some(value) = section.get("give_up_s") {
         recovery.give_up = value.seconds(1..=300, "a time")?;
+    }
+    if let Some(value) = section.get("unknown_for_s") {
+        recovery.unknown_for = value.seconds(1..=3_600, "a time")?;
+    }
+    if let Some(value) = section.get("invalid_spi_per_s") {
+        recovery.invalid_spi_per_s = value.integer(1..=10_000, "a rate")?;
     }
     Ok(recovery)
 }

@@ -58,6 +58,7 @@ fn what_is_not_said_has_its_default() {
         state: "gm.state".into(),
         listen: "0.0.0.0:848".parse().unwrap(),
         multicast_interface: None,
+        invalid_spi_per_s: 100,
     };
     assert_eq!(config.control, control);
     assert!(config.local.is_empty());

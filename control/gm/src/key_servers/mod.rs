@@ -12,12 +12,12 @@ mod tests;
 
 pub use replies::Standing;
 
-use crate::config::{GroupConfig, Registration};
+use crate::config::{Control, GroupConfig, Registration};
 use crate::sad::{Entry, Sad};
 use getvpn_dataplane::{Prefix, Selector, SpiKey, SpiTest};
 use getvpn_gdoi::crypto::Random;
 use getvpn_gdoi::group::EspSpi;
-use getvpn_gdoi::member::budget::SharedBudget;
+use getvpn_gdoi::member::budget::{Rate, SharedBudget};
 use getvpn_gdoi::member::{GroupMember, MemberEvent, Transmit};
 use getvpn_gdoi::wire::{ExchangeType, split_datagram};
 use hashbrown::HashMap;
@@ -73,7 +73,7 @@ impl KeyServers {
     pub fn new(
         groups: &[GroupConfig],
         workers: usize,
-        listen: SocketAddr,
+        control: &Control,
         sad: &mut Sad,
         now: Instant,
         random: Box<dyn Random + Send>,
@@ -103,8 +103,9 @@ impl KeyServers {
                 kek_changed: false,
             });
         }
-        let budget = SharedBudget::new(SharedBudget::DEFAULT, now);
-        let key_servers = Self { groups: all, listen, budget, random, senders_at: now };
+        let per_second = control.invalid_spi_per_s;
+        let budget = SharedBudget::new(Rate { burst: per_second.saturating_mul(2), per_second }, now);
+        let key_servers = Self { groups: all, listen: control.listen, budget, random, senders_at: now };
         sad.set_spi_test(key_servers.spi_test(&SpiTest::default()));
         key_servers
     }

@@ -4,7 +4,7 @@
 use crate::config::Registration;
 use getvpn_gdoi::group::GroupId;
 use getvpn_gdoi::ike::{DpdTiming, Identity, InitiatorConfig, Timing};
-use getvpn_gdoi::member::budget::SharedBudget;
+use getvpn_gdoi::member::budget::{Rate, SharedBudget};
 use getvpn_gdoi::member::recovery::RecoveryConfig;
 use getvpn_gdoi::member::registration::RegistrationConfig;
 use getvpn_gdoi::member::sad::SadLimits;
@@ -78,6 +78,11 @@ pub fn member_config(
         interval: recovery.first_retry,
         first_pause: recovery.first_backoff,
         last_pause: recovery.longest_backoff,
+        unknown_for: recovery.unknown_for,
+        seen: Rate {
+            burst: recovery.invalid_spi_per_s.saturating_mul(8) / 5,
+            per_second: recovery.invalid_spi_per_s,
+        },
         ..RecoveryConfig::default()
     };
     config.registration = RegistrationConfig {

@@ -3,7 +3,7 @@
 mod key_server;
 
 use super::*;
-use crate::config::{KeyServer as Configured, Limits, Recovery};
+use crate::config::{Control, KeyServer as Configured, Limits, Recovery};
 use crate::sad::Source;
 use getvpn_dataplane::{Enforce, Plausibility, PolicyState, ReplayPolicy, WithoutSa};
 use getvpn_gdoi::crypto::{Secret, SeededRandom};
@@ -66,8 +66,14 @@ impl Bench {
         let mut sad = crate::manual::sad(Vec::new(), &groups);
         let now = Instant::now();
         let random = Box::new(SeededRandom::new(1));
-        let listen = "127.0.0.2:848".parse().unwrap();
-        let members = KeyServers::new(&groups, WORKERS, listen, &mut sad, now, random);
+        let control = Control {
+            socket: "gm.sock".into(),
+            state: "gm.state".into(),
+            listen: "127.0.0.2:848".parse().unwrap(),
+            multicast_interface: None,
+            invalid_spi_per_s: 100,
+        };
+        let members = KeyServers::new(&groups, WORKERS, &control, &mut sad, now, random);
         Self { key_server, members, sad, now, publishes: 0 }
     }
 

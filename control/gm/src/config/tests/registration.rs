@@ -38,6 +38,8 @@ fn what_is_not_said_has_its_default() {
         first_backoff: Duration::from_secs(1),
         longest_backoff: Duration::from_secs(60),
         give_up: Duration::from_secs(20),
+        unknown_for: Duration::from_secs(60),
+        invalid_spi_per_s: 20,
     };
     assert_eq!(read.recovery, recovery);
     assert_eq!(
@@ -53,10 +55,12 @@ fn everything_can_be_said_otherwise() {
     let text = base(dir.path())
         + "key_server_ids = [\"ks1.example.net\", \"CN=ks2,O=Example\"]\nlocal_id = \"key-id:00ff\"\n\
            phase1 = [\"aes128-sha1-modp2048\"]\nphase1_lifetime_s = 3600\ndpd_interval_s = 0\ncompat = \"reference\"\n\
-           recovery = { tries = 5, first_retry_ms = 100, first_backoff_s = 2, longest_backoff_s = 9, give_up_s = 7 }\n\
+           recovery = { tries = 5, first_retry_ms = 100, first_backoff_s = 2, longest_backoff_s = 9, give_up_s = 7,\n\
+           unknown_for_s = 8, invalid_spi_per_s = 5 }\n\
            limits = { sas = 8, selectors = 9, lifetime_s = 7200 }\nsad_limit = 16\n\
            replay = \"sender\"\nreplay_window = 128\nreplay_senders = 7\n\
-           [control]\nlisten = \"192.0.2.7:0\"\nmulticast_interface = \"192.0.2.7\"\n";
+           [control]\nlisten = \"192.0.2.7:0\"\nmulticast_interface = \"192.0.2.7\"\n\
+           invalid_spi_per_s = 50\n";
     let read = registration(&text);
     let ids: Vec<String> =
         read.key_servers.iter().map(|server| server.identity.as_ref().unwrap().to_string()).collect();
@@ -71,6 +75,8 @@ fn everything_can_be_said_otherwise() {
         first_backoff: Duration::from_secs(2),
         longest_backoff: Duration::from_secs(9),
         give_up: Duration::from_secs(7),
+        unknown_for: Duration::from_secs(8),
+        invalid_spi_per_s: 5,
     };
     assert_eq!(read.recovery, recovery);
     assert_eq!(read.limits, Limits { sas: 8, selectors: 9, lifetime: Duration::from_secs(7200), sad: 16 });
