@@ -80,6 +80,8 @@ pub trait Peers: Send + Sync {
 pub struct Timing {
     /// How long an initiator waits before it sends a message again; twice as long each time.
     pub first_retransmit: Duration,
+    /// The longest such wait.
+    pub longest_retransmit: Duration,
     /// How often it sends a message before it gives up.
     pub tries: u32,
     /// How long a responder waits for the next message before it forgets the peer.
@@ -89,11 +91,13 @@ pub struct Timing {
 }
 
 impl Default for Timing {
-    /// An initiator gives up after 31.5 s.
+    /// An initiator gives up after 29.5 s. Its longest wait is short, since traffic may be waiting for it, and many of
+    /// its messages may be lost; a responder knows a message that comes again by its digest.
     fn default() -> Self {
         Self {
             first_retransmit: Duration::from_millis(500),
-            tries: 6,
+            longest_retransmit: Duration::from_secs(2),
+            tries: 16,
             half_open: Duration::from_secs(30),
             answer_interval: Duration::from_millis(200),
         }

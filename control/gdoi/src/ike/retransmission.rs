@@ -1,4 +1,4 @@
-//! When a message that nobody answered is sent again: twice as late each time, with jitter, so that many
+//! When a message that nobody answered is sent again: twice as late each time up to a limit, with jitter, so that many
 //! members that began at the same moment do not stay in step.
 
 use super::Timing;
@@ -49,7 +49,7 @@ impl Retransmission {
             return Due::GiveUp(self.sent);
         }
         self.sent += 1;
-        self.wait = self.wait.saturating_mul(2);
+        self.wait = self.wait.saturating_mul(2).min(timing.longest_retransmit);
         self.due = now + jittered(self.wait, random);
         Due::Again(self.message.clone())
     }
@@ -68,12 +68,14 @@ mod tests {
     use crate::crypto::SeededRandom;
 
     #[test]
-    fn a_message_is_sent_twice_as_late_each_time_and_then_given_up() {
-        let timing = Timing { first_retransmit: Duration::from_secs(1), tries: 4, ..Timing::default() };
+    fn a_message_is_sent_twice_as_late_each_time_up_to_a_limit_and_then_given_up() {
+        let (first, longest) = (Duration::from_secs(1), Duration::from_secs(3));
+        let timing =
+            Timing { first_retransmit: first, longest_retransmit: longest, tries: 5, ..Timing::default() };
         let random = &mut SeededRandom::new(3);
         let mut now = Instant::now();
         let mut message = Retransmission::new(vec![1, 2], &timing, now, random);
-        for expected in [1, 2, 4] {
+        for expected in [1, 2, 3, 3] {
             assert_eq!(message.at(now, &timing, random), Due::NotYet);
             let waited = message.due() - now;
             assert!(
@@ -84,7 +86,7 @@ mod tests {
             assert_eq!(message.at(now, &timing, random), Due::Again(vec![1, 2]));
         }
         now = message.due();
-        assert_eq!(message.at(now, &timing, random), Due::GiveUp(4));
+        assert_eq!(message.at(now, &timing, random), Due::GiveUp(5));
     }
 
     #[test]

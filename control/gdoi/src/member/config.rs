@@ -41,7 +41,7 @@ pub struct MemberConfig {
     pub registration: RegistrationConfig,
     /// How it sees that a key server is gone.
     pub dpd: DpdTiming,
-    /// How long it waits for an answer in a registration before it sends again; twice as long each time.
+    /// How long it waits for an answer in a registration before it sends again; twice as long each time, up to 2 s.
     pub retransmit: Duration,
     /// PUSH messages that fail after their signature was looked at. Beyond that none is looked at: only
     /// another member can make them. Default 64 at once, 100 a second.

@@ -11,7 +11,10 @@ use crate::wire::{Compat, EncodedChain, ExchangeType};
 use std::time::{Duration, Instant};
 
 /// How often a message is sent before the registration is given up.
-const TRIES: u32 = 6;
+const TRIES: u32 = 16;
+
+/// The longest wait for an answer: traffic may be waiting for it too, and much may be lost.
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub(super) struct Registering {
@@ -133,7 +136,7 @@ impl Registering {
             return Err(RegistrationError::Timeout);
         }
         self.sent += 1;
-        self.wait *= 2;
+        self.wait = (self.wait * 2).min(LONGEST_WAIT);
         self.due = now + jittered(self.wait, random);
         Ok(Some(self.message.clone()))
     }

@@ -37,7 +37,9 @@ fn a_registration_that_gets_no_answer_in_time_fails_with_what_the_key_server_hin
         assert!(world.member.status(world.now).last_failure.is_none(), "a hint cuts nothing short");
         world.run(secs(1));
         let why = last_failure(&world);
-        assert_eq!(why, IkeError::NoAnswer { tries: 6, hint: Some(hint) }.into());
+        assert!(
+            matches!(&why, RegistrationError::Phase1(IkeError::NoAnswer { hint: told, .. }) if *told == Some(hint))
+        );
         assert!(why.to_string().contains(&hint.to_string()), "{why}");
     }
 }
@@ -47,7 +49,7 @@ fn without_a_hint_it_says_how_often_it_asked() {
     let mut world = World::new(1);
     world.ks().up = false;
     world.run(secs(20));
-    assert_eq!(last_failure(&world).to_string(), "phase 1: no answer after 6 tries");
+    assert_eq!(last_failure(&world).to_string(), "phase 1: no answer after 12 tries");
 }
 
 #[test]
