@@ -11,6 +11,7 @@ use dpdk::{Eal, JoinHandle, Mempool, Port, cycles, cycles_hz};
 use thiserror::Error;
 
 use crate::counters::{SharedTally, Tally};
+use crate::explain::{ExplainError, Explained, FiveTuple};
 use crate::parking::{Lot, ParkingLimits, ParkingUse, UseGauge};
 use crate::policy::PolicyState;
 use crate::ports::{self, PortsError};
@@ -188,6 +189,14 @@ impl Dataplane {
         self.publisher.publish(&next);
         self.current = next;
         Ok(())
+    }
+
+    /// What the policy in force makes of a packet.
+    ///
+    /// # Errors
+    /// When there is no such packet.
+    pub fn explain(&self, tuple: &FiveTuple) -> Result<Explained, ExplainError> {
+        self.current.explain(tuple)
     }
 
     /// Drops what workers no longer use, and notices workers that have ended.

@@ -175,9 +175,24 @@ impl Policy {
 
     /// What policy says of one packet.
     pub(crate) fn action_of(&self, packet: Subject<'_>) -> &Action {
+        self.action(self.rule_of(packet))
+    }
+
+    /// Finds the rule of one packet.
+    pub(crate) fn rule_of(&self, packet: Subject<'_>) -> u32 {
         let mut rules = [NO_RULE; BURST];
         self.classifier.classify(std::iter::once(packet), &mut rules);
-        self.action(rules[0])
+        rules[0]
+    }
+
+    /// The selector of a rule found by [`Policy::rule_of`], and the group that it is of, if of any.
+    pub(crate) fn rule(&self, rule: u32) -> Option<(Selector, Option<usize>)> {
+        let rule = self.classifier.rules.get((rule as usize).checked_sub(1)?)?;
+        let group = match rule.owner {
+            Owner::Local(_) => None,
+            Owner::Group(group) => Some(group),
+        };
+        Some((rule.selector, group))
     }
 }
 

@@ -6,7 +6,11 @@ mod common;
 
 use common::*;
 use getvpn_dataplane::transform::Transform;
-use getvpn_dataplane::{DropReason, Enforce, LocalAction, LocalRule, Mode, PolicyState, Selector, WithoutSa};
+use getvpn_dataplane::{
+    DropReason, Enforce, ExplainError, Explained, FiveTuple, LocalAction, LocalRule, Mode, Outcome,
+    PolicyState, Selector, WithoutSa,
+};
+use std::net::{IpAddr, Ipv4Addr};
 
 fn protected() -> PolicyState {
     state(&[params(0x1001, Transform::Aes128Gcm, Mode::Tunnel)])
@@ -180,4 +184,51 @@ fn multicast_is_sealed_and_opened_as_unicast_is() {
     let sealed = a.lan_in(std::slice::from_ref(&frame)).wan;
     assert_eq!(addresses(&sealed[0]), addresses(&frame));
     assert_eq!(b.wan_in(&sealed).lan, [frame]);
+}
+
+#[test]
+fn what_explain_says_of_a_packet_is_what_becomes_of_it() {
+    let mut s = protected();
+    let port = |port: u16| Selector { protocol: Some(17), dst_port: (port, port), ..selectors()[0] };
+    s.local = vec![
+        LocalRule { selector: port(53), action: LocalAction::Bypass },
+        LocalRule { selector: port(69), action: LocalAction::Drop },
+    ];
+    let mut m = Member::new(&s, 1500);
+    let (ours, theirs, elsewhere) =
+        (Ipv4Addr::from(v4(1)), Ipv4Addr::from(v4(2)), Ipv4Addr::new(192, 0, 2, 1));
+    let outside = Explained { rule: None, outcome: Outcome::Bypass };
+    for (dst, dst_port, rule, group) in [
+        (theirs, 53, Some(1), None),
+        (theirs, 69, Some(2), None),
+        (theirs, 5000, Some(3), Some(0)),
+        (elsewhere, 5000, None, None),
+    ] {
+        let tuple =
+            FiveTuple { src: IpAddr::V4(ours), dst: IpAddr::V4(dst), protocol: 17, src_port: 4000, dst_port };
+        let said = m.snapshot.explain(&tuple).unwrap();
+        assert_eq!(said.rule.map(|rule| (rule.number, rule.group)), rule.map(|number| (number, group)));
+        let frame = udp4_between(ours, dst, 4000, dst_port);
+        let sent = m.lan_in(std::slice::from_ref(&frame)).wan;
+        match said.outcome {
+            Outcome::Bypass => assert_eq!(sent, [frame]),
+            Outcome::Drop => assert!(sent.is_empty()),
+            Outcome::Protect { spi, .. } => {
+                assert_eq!(spi, Some(0x1001));
+                assert_eq!(sent[0][34..38], 0x1001_u32.to_be_bytes());
+            }
+        }
+        assert_eq!(said == outside, dst == elsewhere);
+    }
+    let v6 = FiveTuple {
+        src: IpAddr::V6(v6(1).into()),
+        dst: IpAddr::V6(v6(2).into()),
+        protocol: 6,
+        src_port: 1,
+        dst_port: 2,
+    };
+    assert!(matches!(m.snapshot.explain(&v6).unwrap().outcome, Outcome::Protect { spi: Some(0x1001), .. }));
+    assert_eq!(m.snapshot.explain(&FiveTuple { protocol: 44, ..v6 }), Err(ExplainError::Protocol(44)));
+    let mixed = FiveTuple { src: ours.into(), ..v6 };
+    assert_eq!(m.snapshot.explain(&mixed), Err(ExplainError::Families(mixed.src, mixed.dst)));
 }

@@ -67,6 +67,31 @@ def test_a_deleted_sa_becomes_an_unknown_spi_and_its_group_fails_closed(busy):
     assert set(reason for reason, n in drops.items() if n) == {"unknown_spi", "no_sa"}
 
 
+def test_policy_says_what_becomes_of_a_packet_and_why(busy):
+    ours = SA.addresses(4)
+    hit = busy.ctl("policy", ours["src"], ours["dst"], "--protocol", "tcp", "--dst-port", "443")
+    assert (hit["to_wan"], hit["from_wan_in_the_clear"], hit["spi"]) == ("encrypted", "dropped", "0x00005000")
+    assert hit["rule"]["group"] == "main" and hit["rule"]["selector"]["src"] == "10.1.0.0/16"
+    busy.ctl("sa", "delete", "0x5000")
+    hit = busy.ctl("policy", ours["src"], ours["dst"])
+    assert (hit["to_wan"], hit["spi"]) == ("dropped", None) and "no_sa" in hit["says"]
+    hit = busy.ctl("policy", "192.0.2.1", "192.0.2.2")
+    assert (hit["to_wan"], hit["rule"]) == ("bypassed", None)
+    mixed = subprocess.run([BINARIES / "getvpnctl", "--socket", "gm.sock", "policy", "192.0.2.1", "fd00::1"], cwd=busy.work,
+                           capture_output=True, text=True, timeout=10)
+    assert mixed.returncode == 1 and "not of the same family" in mixed.stderr
+
+
+def test_spi_says_all_that_is_known_of_one(busy):
+    known = busy.ctl("spi", "0x5000")
+    assert known["sa"]["group"] == "main" and known["unknown"] is None and "an SA of group main" in known["says"]
+    busy.ctl("sa", "delete", "0x5000")
+    known = busy.wait_until(lambda: (k := busy.ctl("spi", "0x5000"))["unknown"] and k, "packets without an SA")
+    assert known["sa"] is None and known["unknown"]["senders"] == [SA.addresses(4)["src"]]
+    assert "nobody has been asked" in known["says"], "there is no key server"
+    assert "no packet came with it" in busy.ctl("spi", "0x9999")["says"]
+
+
 def test_what_is_not_there_is_refused_by_name(busy):
     asked = subprocess.run([BINARIES / "getvpnctl", "--socket", "gm.sock", "sa", "show", "0x1234"], cwd=busy.work,
                            capture_output=True, text=True, timeout=10)

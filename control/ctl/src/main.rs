@@ -5,6 +5,7 @@ use getvpn_ctl::client::{self, ClientError};
 use getvpn_ctl::{Command, DEFAULT_GM_SOCKET, Spi, render, reply};
 use serde::de::DeserializeOwned;
 use std::io::{self, ErrorKind, Write};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -49,6 +50,27 @@ enum Request {
     /// Security associations.
     #[command(subcommand)]
     Sa(SaRequest),
+    /// What policy makes of a packet: the rule that it hits, and the SA that it is sealed with.
+    Policy {
+        /// Its source address.
+        src: IpAddr,
+        /// Its destination address.
+        dst: IpAddr,
+        /// Its protocol: tcp, udp, icmp, icmpv6, sctp, esp, gre, or a number.
+        #[arg(long, default_value = "udp", value_parser = protocol)]
+        protocol: u8,
+        /// Its source port.
+        #[arg(long, default_value_t = 0)]
+        src_port: u16,
+        /// Its destination port.
+        #[arg(long, default_value_t = 0)]
+        dst_port: u16,
+    },
+    /// All that is known of an SPI: its SA, the packets that came without one, how asking for it went.
+    Spi {
+        /// The SPI, such as 0x00010001 or 65537.
+        spi: Spi,
+    },
     /// The SPIs that packets came with and that no SA has.
     UnknownSpi,
     /// Who is in step: a member with its key servers, or the members with a key server; what was asked for, and
@@ -134,6 +156,14 @@ impl Request {
             Request::Sa(SaRequest::List) => Command::SaList {},
             Request::Sa(SaRequest::Show { spi }) => Command::SaShow { spi: *spi },
             Request::Sa(SaRequest::Delete { spi }) => Command::SaDelete { spi: *spi },
+            Request::Policy { src, dst, protocol, src_port, dst_port } => Command::Policy {
+                src: *src,
+                dst: *dst,
+                protocol: *protocol,
+                src_port: *src_port,
+                dst_port: *dst_port,
+            },
+            Request::Spi { spi } => Command::Spi { spi: *spi },
             Request::UnknownSpi => Command::UnknownSpi {},
             Request::Sync => Command::Sync {},
             Request::Resync { group } => Command::Resync { group: group.clone() },
@@ -158,6 +188,8 @@ impl Request {
             Request::Sa(SaRequest::List) => render::sa_list(&parse::<reply::SaList>(json)?),
             Request::Sa(SaRequest::Show { .. }) => render::sa_detail(&parse::<reply::SaDetail>(json)?),
             Request::Sa(SaRequest::Delete { .. }) => render::sa_deleted(&parse::<reply::SaDeleted>(json)?),
+            Request::Policy { .. } => render::policy_hit(&parse::<reply::PolicyHit>(json)?),
+            Request::Spi { .. } => render::spi_known(&parse::<reply::SpiKnown>(json)?),
             Request::UnknownSpi => render::unknown_spis(&parse::<reply::UnknownSpis>(json)?),
             Request::Sync => render::sync_reply(&parse::<reply::SyncReply>(json)?),
             Request::Resync { .. } => render::resync(&parse::<reply::Resync>(json)?),
@@ -170,6 +202,16 @@ impl Request {
             Request::Reload { .. } => render::reloaded(&parse::<reply::Reloaded>(json)?),
         })
     }
+}
+
+/// A protocol by its name or number.
+fn protocol(text: &str) -> Result<u8, String> {
+    const NAMES: [(&str, u8); 7] =
+        [("icmp", 1), ("tcp", 6), ("udp", 17), ("gre", 47), ("esp", 50), ("icmpv6", 58), ("sctp", 132)];
+    let named = NAMES.iter().find(|(name, _)| *name == text).map(|&(_, number)| number);
+    named
+        .or_else(|| text.parse().ok())
+        .ok_or_else(|| "expected tcp, udp, icmp, icmpv6, sctp, esp, gre, or a number".into())
 }
 
 fn parse<T: DeserializeOwned>(json: &str) -> Result<T, serde_json::Error> {

@@ -5,6 +5,7 @@ use crate::Spi;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
+use std::net::IpAddr;
 
 /// The version of the protocol that this crate speaks.
 pub const VERSION: u32 = 1;
@@ -41,6 +42,28 @@ pub enum Command {
     /// Deletes an SA at this daemon. Answered by [`crate::reply::SaDeleted`].
     #[serde(rename = "sa delete")]
     SaDelete {
+        /// Which.
+        spi: Spi,
+    },
+    /// What a member's policy makes of a packet. Answered by [`crate::reply::PolicyHit`].
+    #[serde(rename = "policy")]
+    Policy {
+        /// Source address.
+        src: IpAddr,
+        /// Destination address.
+        dst: IpAddr,
+        /// Upper-layer protocol number.
+        protocol: u8,
+        /// Source port; 0 for protocols without.
+        #[serde(default)]
+        src_port: u16,
+        /// Destination port, likewise.
+        #[serde(default)]
+        dst_port: u16,
+    },
+    /// All that a member knows of an SPI. Answered by [`crate::reply::SpiKnown`].
+    #[serde(rename = "spi")]
+    Spi {
         /// Which.
         spi: Spi,
     },
@@ -102,12 +125,14 @@ pub enum Command {
 
 impl Command {
     /// The names of all commands.
-    pub const NAMES: [&str; 14] = [
+    pub const NAMES: [&str; 16] = [
         "status",
         "counters",
         "sa list",
         "sa show",
         "sa delete",
+        "policy",
+        "spi",
         "unknown-spi",
         "sync",
         "resync",
@@ -128,6 +153,8 @@ impl Command {
             Command::SaList {} => "sa list",
             Command::SaShow { .. } => "sa show",
             Command::SaDelete { .. } => "sa delete",
+            Command::Policy { .. } => "policy",
+            Command::Spi { .. } => "spi",
             Command::UnknownSpi {} => "unknown-spi",
             Command::Sync {} => "sync",
             Command::Resync { .. } => "resync",
@@ -295,6 +322,14 @@ mod tests {
             Command::SaList {},
             Command::SaShow { spi: Spi(0x0001_0001) },
             Command::SaDelete { spi: Spi(256) },
+            Command::Policy {
+                src: "10.0.0.1".parse().unwrap(),
+                dst: "10.0.0.2".parse().unwrap(),
+                protocol: 17,
+                src_port: 0,
+                dst_port: 53,
+            },
+            Command::Spi { spi: Spi(0x0001_0001) },
             Command::UnknownSpi {},
             Command::Sync {},
             Command::Resync { group: "finance".into() },

@@ -3,10 +3,12 @@
 
 mod key_server;
 mod key_server_sync;
+mod lookup;
 mod sync;
 
 pub use key_server::{group_list, member_changed, member_list, rekeyed, reloaded};
 pub use key_server_sync::{key_server_sync, sync_reply};
+pub use lookup::{policy_hit, spi_known};
 pub use sync::{resync, sync};
 
 use crate::reply::{
@@ -266,16 +268,7 @@ pub fn sa_detail(sa: &SaDetail) -> String {
     }
     section(&mut out, &traffic);
 
-    let mut selectors = table(&[("source", L), ("destination", L), ("protocol", L), ("ports", L)]);
-    for selector in &sa.selectors {
-        selectors.add_row(vec![
-            cell(&selector.src, L),
-            cell(&selector.dst, L),
-            cell(&selector.protocol.map_or_else(|| "any".into(), |p| p.to_string()), L),
-            cell(&ports(selector), L),
-        ]);
-    }
-    section(&mut out, &selectors);
+    section(&mut out, &selectors(&sa.selectors));
 
     if !sa.senders.is_empty() {
         let mut senders = table(&[("worker", R), ("SID", R), ("next counter", R), ("reserved up to", R)]);
@@ -290,6 +283,19 @@ pub fn sa_detail(sa: &SaDetail) -> String {
         section(&mut out, &senders);
     }
     out
+}
+
+fn selectors(all: &[SelectorDetail]) -> Table {
+    let mut selectors = table(&[("source", L), ("destination", L), ("protocol", L), ("ports", L)]);
+    for selector in all {
+        selectors.add_row(vec![
+            cell(&selector.src, L),
+            cell(&selector.dst, L),
+            cell(&selector.protocol.map_or_else(|| "any".into(), |p| p.to_string()), L),
+            cell(&ports(selector), L),
+        ]);
+    }
+    selectors
 }
 
 /// The reply to `sa delete`.

@@ -3,6 +3,7 @@
 
 mod key_server;
 mod key_server_sync;
+mod lookup;
 mod sync;
 
 pub use key_server::{
@@ -10,6 +11,7 @@ pub use key_server::{
     Reloaded, SidRun,
 };
 pub use key_server_sync::{AskCounts, AskLimits, AskedBy, KeyServerSync, MemberSync, ServedGroup, SyncReply};
+pub use lookup::{AskedIn, PolicyHit, PolicyRule, SpiKnown};
 pub use sync::{AskedSpi, GroupSync, Kek, LastRegistration, Parking, Recovery, Resync, Suppressed, Sync};
 
 use crate::Spi;

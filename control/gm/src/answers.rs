@@ -148,7 +148,7 @@ fn traffic(totals: SaTotals) -> Traffic {
     Traffic { packets: totals.packets, bytes: totals.octets, errors: totals.errors }
 }
 
-fn selector(selector: &getvpn_dataplane::Selector) -> SelectorDetail {
+pub(crate) fn selector(selector: &getvpn_dataplane::Selector) -> SelectorDetail {
     let ports = |(low, high): Ports| match (low, high) {
         ANY_PORT => None,
         _ if low == high => Some(low.to_string()),

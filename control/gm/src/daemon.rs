@@ -8,12 +8,14 @@ use crate::key_servers::KeyServers;
 use crate::member::Member;
 use crate::reserve::{Pending, Reservations, StateError};
 use crate::udp::{GdoiPort, Sockets};
-use crate::{eal, manual};
+use crate::{eal, lookups, manual};
 use dpdk::{Eal, EalError};
-use getvpn_ctl::reply::{Counters, Resync, SaDeleted, Sync, SyncReply};
+use getvpn_ctl::reply::{Counters, Resync, SaDeleted, SpiKnown, Sync, SyncReply};
 use getvpn_ctl::server::{BindError, Call, ControlSocket, Limits};
 use getvpn_ctl::{Fault, FaultCode, Spi, render};
-use getvpn_dataplane::{Dataplane, DataplaneConfig, DataplaneError, ParkingLimits, PortsError, SaError};
+use getvpn_dataplane::{
+    Dataplane, DataplaneConfig, DataplaneError, FiveTuple, ParkingLimits, PortsError, SaError,
+};
 use getvpn_gdoi::crypto::SystemRandom;
 use getvpn_gdoi::member::Transmit;
 use std::fs;
@@ -392,6 +394,15 @@ impl Control {
                 let deleted = self.delete(spi);
                 call.answer(deleted);
             }
+            Command::Policy { src, dst, protocol, src_port, dst_port } => {
+                let tuple = FiveTuple { src, dst, protocol, src_port, dst_port };
+                let name = |group| self.member.sad().name_of(group);
+                call.answer(lookups::policy_hit(&tuple, self.plane.explain(&tuple), name));
+            }
+            Command::Spi { spi } => {
+                let known = self.spi_known(spi, now);
+                call.answer(Ok(known));
+            }
             Command::UnknownSpi {} => {
                 let lost = tallies().iter().map(|each| each.tally.punts_lost).sum();
                 call.answer(Ok(self.member.unknown_spis(&self.key_servers, lost, now)));
@@ -419,6 +430,15 @@ impl Control {
                 call.answer(Err::<(), _>(fault));
             }
         }
+    }
+
+    fn spi_known(&self, spi: Spi, now: Instant) -> SpiKnown {
+        let limit = |worker| self.reservations.as_ref()?.limit(spi.0, worker);
+        let sa = answers::sa_show(self.member.sad(), spi, limit, now).ok();
+        let unknown = self.member.unknown_spis(&self.key_servers, 0, now).spis;
+        let unknown = unknown.into_iter().find(|unknown| unknown.spi == spi);
+        let mark = self.member.sad().spi_test().of(spi.0);
+        lookups::spi_known(spi, sa, unknown, mark, self.key_servers.asked_for(spi, now))
     }
 
     fn delete(&mut self, spi: Spi) -> Result<SaDeleted, Fault> {

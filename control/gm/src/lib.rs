@@ -10,6 +10,7 @@ pub mod config;
 pub mod daemon;
 pub mod eal;
 pub mod key_servers;
+pub mod lookups;
 pub use getvpn_config::logging;
 pub mod manual;
 pub mod member;

@@ -226,7 +226,13 @@ impl Sad {
     /// The name of an SA's group.
     #[must_use]
     pub fn group_name(&self, sa: &Sa) -> &str {
-        self.groups.get(sa.group()).map_or("", |known| &known.group.name)
+        self.name_of(sa.group())
+    }
+
+    /// The name of the group at a place.
+    #[must_use]
+    pub fn name_of(&self, group: usize) -> &str {
+        self.groups.get(group).map_or("", |known| &known.group.name)
     }
 
     /// How many SAs a group has.

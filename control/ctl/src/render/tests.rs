@@ -3,8 +3,9 @@
 use super::*;
 use crate::Spi;
 use crate::reply::{
-    AskedSpi, GroupStatus, GroupSync, Kek, LastRegistration, LinkStatus, Parking, PerWorker, Reason,
-    Recovery, ReplayDetail, SaSummary, SenderDetail, Suppressed, Sync, UnknownSpi,
+    AskedIn, AskedSpi, GroupStatus, GroupSync, Kek, LastRegistration, LinkStatus, Parking, PerWorker,
+    PolicyHit, PolicyRule, Reason, Recovery, ReplayDetail, SaSummary, SenderDetail, SpiKnown, Suppressed,
+    Sync, UnknownSpi,
 };
 use std::collections::BTreeMap;
 
@@ -295,4 +296,54 @@ fn sync_says_what_is_asked_for_and_how_it_went() {
     );
     assert!(widest(&text) <= 100, "{text}");
     assert_eq!(sync(&Sync::default()), "no group has key servers");
+}
+
+#[test]
+fn a_policy_hit_and_an_spi_are_shown_with_what_to_do_and_fit() {
+    let v6 = "2001:db8:1111:2222:3333:4444:5555:6666";
+    let selector = SelectorDetail {
+        src: format!("{v6}/128"),
+        dst: "fd00:aaaa:bbbb:cccc:dddd:eeee:ffff:1/128".into(),
+        protocol: Some(17),
+        src_port: Some("10000-65535".into()),
+        dst_port: Some("53".into()),
+    };
+    let hit = PolicyHit {
+        src: v6.parse().unwrap(),
+        dst: "fd00:aaaa:bbbb:cccc:dddd:eeee:ffff:1".parse().unwrap(),
+        protocol: 17,
+        src_port: 65_535,
+        dst_port: 53,
+        rule: Some(PolicyRule { number: 4_000_000_000, group: Some("finance".into()), selector }),
+        to_wan: "dropped".into(),
+        from_wan_in_the_clear: "dropped".into(),
+        spi: None,
+        says: "group finance has no SA to send it with and drops it, as `no_sa`: see `sa list` and `sync`"
+            .into(),
+    };
+    let text = policy_hit(&hit);
+    assert!(widest(&text) <= 100, "{text}");
+    for word in ["as `no_sa`", "of group finance", "10000-65535", "from the WAN in the clear"] {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+    let asked = AskedSpi {
+        spi: Spi(0x1001),
+        why: "keys-without-policy".into(),
+        tries: 20,
+        missing_ms: 12_345_678.9,
+        outcome: "unknown".into(),
+    };
+    let known = SpiKnown {
+        spi: Spi(0x1001),
+        sa: None,
+        unknown: None,
+        mark: "not-marked".into(),
+        asked: vec![AskedIn { group: "finance".into(), asked }],
+        says: "0x00001001 has no SA, and the key server of group finance does not know it".into(),
+    };
+    let text = spi_known(&known);
+    assert!(widest(&text) <= 100, "{text}");
+    assert!(text.contains("keys-without-policy") && text.contains("not-marked"), "{text}");
+    let json = serde_json::to_string(&known).unwrap();
+    assert_eq!(serde_json::from_str::<SpiKnown>(&json).unwrap(), known);
 }

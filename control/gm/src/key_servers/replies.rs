@@ -3,7 +3,7 @@
 use super::tell::{cause_name, end_name};
 use super::{Group, KeyServers};
 use getvpn_ctl::Spi;
-use getvpn_ctl::reply::{AskedSpi, GroupSync, Kek, LastRegistration, Recovery, Suppressed, Sync};
+use getvpn_ctl::reply::{AskedIn, AskedSpi, GroupSync, Kek, LastRegistration, Recovery, Suppressed, Sync};
 use getvpn_gdoi::member::recovery::{Asking, Ended, RecoveryStatistics};
 use getvpn_gdoi::member::{KekStatus, MemberCounters, MemberState, MemberStatus};
 use std::collections::{BTreeMap, HashMap};
@@ -40,6 +40,19 @@ impl KeyServers {
             kek: status.as_ref().and_then(|status| status.kek).map(|status| kek(&status, now)),
             failed: status.as_ref().and_then(|status| still_failed(status, now)),
         })
+    }
+
+    /// How asking for one SPI goes, or went last, in each group that asked.
+    #[must_use]
+    pub fn asked_for(&self, spi: Spi, now: Instant) -> Vec<AskedIn> {
+        let of = |group: &Group| {
+            let status = group.member.as_ref()?.status(now);
+            let ended = status.asked.iter().rev().map(ended);
+            let mut all = status.asking.iter().map(|each| asking(each, now)).chain(ended);
+            let asked = all.find(|asked| asked.spi == spi)?;
+            Some(AskedIn { group: group.name.clone(), asked })
+        };
+        self.groups.iter().filter_map(of).collect()
     }
 
     /// How the unknown SPIs that were asked for stand.

@@ -159,6 +159,8 @@ impl Desk {
             }
             other @ (Command::SaShow { .. }
             | Command::SaDelete { .. }
+            | Command::Policy { .. }
+            | Command::Spi { .. }
             | Command::UnknownSpi {}
             | Command::Resync { .. }) => {
                 call.answer(Err::<(), _>(other.not_here("a key server")));
