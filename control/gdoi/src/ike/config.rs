@@ -90,14 +90,24 @@ pub struct Timing {
     pub answer_interval: Duration,
 }
 
+impl Timing {
+    /// The default of [`Timing::first_retransmit`].
+    pub const FIRST_RETRANSMIT: Duration = Duration::from_millis(500);
+
+    /// The default of [`Timing::longest_retransmit`]. It is short, since traffic may be waiting for the answer, and
+    /// much may be lost; a responder knows a message that comes again by its digest.
+    pub const LONGEST_RETRANSMIT: Duration = Duration::from_secs(2);
+
+    /// The default of [`Timing::tries`]: 29.5 s in all.
+    pub const TRIES: u32 = 16;
+}
+
 impl Default for Timing {
-    /// An initiator gives up after 29.5 s. Its longest wait is short, since traffic may be waiting for it, and many of
-    /// its messages may be lost; a responder knows a message that comes again by its digest.
     fn default() -> Self {
         Self {
-            first_retransmit: Duration::from_millis(500),
-            longest_retransmit: Duration::from_secs(2),
-            tries: 16,
+            first_retransmit: Self::FIRST_RETRANSMIT,
+            longest_retransmit: Self::LONGEST_RETRANSMIT,
+            tries: Self::TRIES,
             half_open: Duration::from_secs(30),
             answer_interval: Duration::from_millis(200),
         }

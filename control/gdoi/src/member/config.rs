@@ -5,7 +5,7 @@ use super::recovery::RecoveryConfig;
 use super::registration::RegistrationConfig;
 use super::sad::SadLimits;
 use crate::group::GroupId;
-use crate::ike::{DpdTiming, InitiatorConfig};
+use crate::ike::{DpdTiming, InitiatorConfig, Timing};
 use crate::wire::Compat;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -55,7 +55,7 @@ impl MemberConfig {
     pub const BAD_PUSHES: Rate = Rate { burst: 64, per_second: 100 };
 
     /// The default of [`MemberConfig::retransmit`].
-    pub const RETRANSMIT: Duration = Duration::from_millis(500);
+    pub const RETRANSMIT: Duration = Timing::FIRST_RETRANSMIT;
 
     /// A configuration whose limits are all the defaults.
     #[must_use]

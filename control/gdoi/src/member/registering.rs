@@ -5,16 +5,10 @@ use super::event::RegistrationError;
 use super::recovery::jittered;
 use crate::crypto::Random;
 use crate::group::{GroupId, KekKeys, KekPolicy};
-use crate::ike::{IkeSa, Iv};
+use crate::ike::{IkeSa, Iv, Timing};
 use crate::pull::{Offered, PullAccept, PullClient, Pulled};
 use crate::wire::{Compat, EncodedChain, ExchangeType};
 use std::time::{Duration, Instant};
-
-/// How often a message is sent before the registration is given up.
-const TRIES: u32 = 16;
-
-/// The longest wait for an answer: traffic may be waiting for it too, and much may be lost.
-const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub(super) struct Registering {
@@ -132,11 +126,11 @@ impl Registering {
         if now < self.due {
             return Ok(None);
         }
-        if self.sent >= TRIES {
+        if self.sent >= Timing::TRIES {
             return Err(RegistrationError::Timeout);
         }
         self.sent += 1;
-        self.wait = (self.wait * 2).min(LONGEST_WAIT);
+        self.wait = (self.wait * 2).min(Timing::LONGEST_RETRANSMIT);
         self.due = now + jittered(self.wait, random);
         Ok(Some(self.message.clone()))
     }
