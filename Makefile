@@ -13,7 +13,7 @@ PYTHON := .venv/bin/python
 
 .PHONY: demo test check bench deps deps-build deps-test release \
         fmt clippy unit doc without-dpdk quick simulate loom fuzz e2e bench-quick recovery-matrix abuse-table \
-        tcp-under-churn
+        tcp-under-churn pktgen-report
 
 demo: release
 	@python3 tests/demo/demo.py --bin $(TARGET)/release
@@ -109,6 +109,12 @@ abuse-table: deps-build deps-test
 # One row of it: a download over TCP while SAs are deleted, keys roll and datagrams of GDOI are lost.
 tcp-under-churn:
 	@$(MAKE) --no-print-directory abuse-table ONLY=tcp
+
+# RFC 2544 throughput and latency, IMIX, unknown SPIs and rekeys on one machine, over net_memif beside dpdk-testpmd: a report
+# with plots in perf/out/pktgen. QUICK=1 only shows that it works.
+pktgen-report: deps-build deps-test
+	@packaging/install bench
+	@perf/pktgen/run $(if $(QUICK),--quick)
 
 # The benchmarks still work; their figures mean nothing here.
 bench-quick: quick
