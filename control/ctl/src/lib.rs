@@ -3,7 +3,9 @@
 //!
 //! PROTOCOL.md beside the sources has the protocol: a line of JSON in each direction.
 
+pub mod access;
 pub mod client;
+pub mod pages;
 mod protocol;
 pub mod render;
 pub mod reply;

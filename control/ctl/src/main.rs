@@ -1,8 +1,12 @@
 //! `getvpnctl`: asks a daemon one thing over its control socket and prints the answer. Keeps no state.
 
-use clap::{Parser, Subcommand};
+mod watch;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+use getvpn_ctl::access::Access;
 use getvpn_ctl::client::{self, ClientError};
-use getvpn_ctl::{Command, DEFAULT_GM_SOCKET, Spi, render, reply};
+use getvpn_ctl::{Command, DEFAULT_GM_SOCKET, Spi, pages, render, reply};
 use serde::de::DeserializeOwned;
 use std::io::{self, ErrorKind, Write};
 use std::net::IpAddr;
@@ -13,7 +17,7 @@ use std::time::Duration;
 const EXIT_CODES: &str = "Exit status:
   0  done
   1  the daemon said no; its message is on standard error
-  2  the command line is wrong
+  2  the command line is wrong, or the pages could not be written
   3  the daemon could not be reached, or gave no answer that makes sense";
 
 /// Asks a getvpn daemon what it is doing, or tells it to do something.
@@ -33,8 +37,29 @@ struct Arguments {
           value_parser = clap::value_parser!(u32).range(1..=3600))]
     timeout: u32,
 
+    /// Ask again every so many seconds, until interrupted: for commands that change nothing. On a terminal an answer
+    /// takes the place of the one before; elsewhere it follows, behind a line with the time; with --json, a line each.
+    #[arg(long, global = true, value_name = "SECONDS", value_parser = watch::interval)]
+    watch: Option<Duration>,
+
     #[command(subcommand)]
-    request: Request,
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    #[command(flatten)]
+    Ask(Request),
+    /// Writes completions for a shell to standard output.
+    Completions {
+        /// Which.
+        shell: Shell,
+    },
+    /// Writes the manual pages into a directory.
+    Man {
+        /// Which; it is made where there is none.
+        dir: PathBuf,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -221,39 +246,78 @@ fn parse<T: DeserializeOwned>(json: &str) -> Result<T, serde_json::Error> {
 fn main() -> ExitCode {
     // clap itself ends a wrong command line with exit status 2.
     let arguments = Arguments::parse();
-    match run(&arguments) {
-        Ok(output) => print(&output),
-        Err(error) => {
-            eprintln!("getvpnctl: {error}");
-            match error {
-                ClientError::Refused(fault) => {
-                    if arguments.json {
-                        let _ = print(&serde_json::json!({ "error": fault }).to_string());
-                    }
-                    ExitCode::from(1)
-                }
-                _ => ExitCode::from(3),
-            }
+    let request = match &arguments.action {
+        Action::Ask(request) => request,
+        Action::Completions { shell } => {
+            return written(pages::completions(Arguments::command(), *shell, &mut io::stdout().lock()));
         }
+        Action::Man { dir } => return written(pages::man(Arguments::command(), "1", dir)),
+    };
+    if let Some(every) = arguments.watch {
+        if request.command().access() != Access::Read {
+            eprintln!(
+                "getvpnctl: --watch would do it again and again; {:?} does more than show something",
+                request.command().name()
+            );
+            return ExitCode::from(2);
+        }
+        return watch::watch(&arguments, request, every);
+    }
+    match ask(&arguments, request) {
+        Ok(output) => printed(print(&output)),
+        Err(error) => report(&arguments, error),
     }
 }
 
-fn run(arguments: &Arguments) -> Result<String, ClientError> {
+fn ask(arguments: &Arguments, request: &Request) -> Result<String, ClientError> {
     let limit = Duration::from_secs(arguments.timeout.into());
-    let reply = client::ask(&arguments.socket, &arguments.request.command(), limit)?;
+    let reply = client::ask(&arguments.socket, &request.command(), limit)?;
     if arguments.json {
         return Ok(reply);
     }
-    arguments
-        .request
+    request
         .render(&reply)
         .map_err(|e| ClientError::Protocol(arguments.socket.clone(), format!("{e}; --json shows it")))
 }
 
-/// Prints, and takes it as no failure when the reader (`head`, `less`) has had enough.
-fn print(text: &str) -> ExitCode {
-    match writeln!(io::stdout().lock(), "{}", text.trim_end()) {
-        Err(e) if e.kind() != ErrorKind::BrokenPipe => ExitCode::from(3),
+/// Says why there is no answer.
+fn report(arguments: &Arguments, error: ClientError) -> ExitCode {
+    eprintln!("getvpnctl: {error}");
+    match error {
+        ClientError::Refused(fault) => {
+            if arguments.json {
+                let _ = print(&serde_json::json!({ "error": fault }).to_string());
+            }
+            ExitCode::from(1)
+        }
+        _ => ExitCode::from(3),
+    }
+}
+
+fn written(result: io::Result<()>) -> ExitCode {
+    match result {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            eprintln!("getvpnctl: {error}");
+            ExitCode::from(2)
+        }
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+/// Prints, with colours where the reader wants them: on a terminal, and not with NO_COLOR.
+fn print(text: &str) -> io::Result<()> {
+    let mut out = anstream::AutoStream::auto(io::stdout().lock());
+    writeln!(out, "{}", text.trim_end())?;
+    out.flush()
+}
+
+/// It is no failure when the reader (`head`, `less`) has had enough.
+fn printed(result: io::Result<()>) -> ExitCode {
+    match result {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            eprintln!("getvpnctl: standard output: {error}");
+            ExitCode::from(3)
+        }
         _ => ExitCode::SUCCESS,
     }
 }

@@ -5,6 +5,7 @@ mod key_server;
 mod key_server_sync;
 mod lookup;
 mod sync;
+mod text;
 
 pub use key_server::{group_list, member_changed, member_list, rekeyed, reloaded};
 pub use key_server_sync::{key_server_sync, sync_reply};
@@ -15,20 +16,24 @@ use crate::reply::{
     Counters, PortCounters, SaDeleted, SaDetail, SaList, SelectorDetail, Status, Totals, Traffic, UnknownSpis,
 };
 use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table, presets};
+use text::{item, sentence};
 
 const WIDTH: u16 = 100;
+/// What claims to be narrower is not believed.
+const NARROWEST: u16 = 40;
 
 /// The reply to `status`.
 #[must_use]
 pub fn status(status: &Status) -> String {
-    let mut out = format!(
-        "getvpn-{} {}, process {}, up {}, {}\n",
+    let mut out = sentence(&format!(
+        "getvpn-{} {}, process {}, up {}, {}",
         status.role,
         status.version,
         status.pid,
         duration(status.uptime_s),
         plural(u64::from(status.workers), "worker"),
-    );
+    ));
+    out.push('\n');
     if !status.links.is_empty() {
         let mut links = table(&[("link", L), ("LAN port", L), ("", L), ("WAN port", L), ("", L), ("MTU", R)]);
         for link in &status.links {
@@ -301,7 +306,10 @@ fn selectors(all: &[SelectorDetail]) -> Table {
 /// The reply to `sa delete`.
 #[must_use]
 pub fn sa_deleted(reply: &SaDeleted) -> String {
-    format!("SA {} of group {} is deleted here; its peers still have it", reply.deleted, reply.group)
+    sentence(&format!(
+        "SA {} of group {} is deleted here; its peers still have it",
+        reply.deleted, reply.group
+    ))
 }
 
 /// The reply to `unknown-spi`.
@@ -352,14 +360,21 @@ const L: CellAlignment = CellAlignment::Left;
 const R: CellAlignment = CellAlignment::Right;
 
 fn table(heads: &[(&str, CellAlignment)]) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_width(table.width().unwrap_or(WIDTH).min(WIDTH));
+    let mut table = plain();
     table.set_header(heads.iter().map(|&(head, side)| cell(head, side).add_attribute(Attribute::Bold)));
     // Columns are set apart by two spaces, and the first starts at the margin.
     for (i, column) in table.column_iter_mut().enumerate() {
         column.set_padding((if i == 0 { 0 } else { 1 }, 1));
     }
+    table
+}
+
+/// A table without a head, as wide as the terminal at most. A serial line may say that its terminal has no columns.
+fn plain() -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    let terminal = table.width().filter(|&columns| columns >= NARROWEST);
+    table.set_width(terminal.unwrap_or(WIDTH).min(WIDTH));
     table
 }
 
@@ -441,3 +456,5 @@ fn ago(ms: u64) -> String {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod widths;

@@ -1,6 +1,7 @@
 //! The group member daemon's command line. Reads it, and says how everything ended by the exit status.
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
+use getvpn_ctl::pages::Pages;
 use getvpn_gm::config::{Config, Machine, refuse_eal_argument};
 use getvpn_gm::daemon::{self, Options, RunError};
 use getvpn_gm::logging::{self, LogFormat};
@@ -20,8 +21,8 @@ What EAL options can do is told by `dpdk-testpmd --help`. The core list is deriv
 #[command(name = "getvpn-gm", version, after_help = EXIT_CODES, max_term_width = 100)]
 struct Arguments {
     /// The configuration, gm.toml.
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["completions", "man"])]
+    config: Option<PathBuf>,
 
     /// Check the configuration, say what is wrong with it, and end.
     #[arg(long)]
@@ -43,6 +44,9 @@ struct Arguments {
     #[arg(long, env = "GETVPN_LOG", value_name = "LEVEL", default_value = "info")]
     log_level: String,
 
+    #[command(flatten)]
+    pages: Pages,
+
     /// More arguments for EAL, behind those of the configuration.
     #[arg(last = true, value_name = "EAL ARGUMENTS")]
     eal: Vec<String>,
@@ -59,6 +63,14 @@ fn seconds(text: &str) -> Result<Duration, String> {
 fn main() -> ExitCode {
     // clap itself ends a wrong command line with exit status 2.
     let arguments = Arguments::parse();
+    match arguments.pages.write(Arguments::command) {
+        Ok(false) => {}
+        Ok(true) => return ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("getvpn-gm: {error}");
+            return ExitCode::from(2);
+        }
+    }
     match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -73,7 +85,8 @@ fn run(arguments: Arguments) -> Result<(), RunError> {
         return Err(RunError::EalArgument(problem));
     }
     let machine = Machine::this().map_err(RunError::Machine)?;
-    let config = Config::load(&arguments.config, &machine)?;
+    let file = arguments.config.unwrap_or_default();
+    let config = Config::load(&file, &machine)?;
     if arguments.check {
         for warning in &config.warnings {
             eprintln!("getvpn-gm: warning: {warning}");

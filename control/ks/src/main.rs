@@ -1,7 +1,8 @@
 //! The key server daemon's command line. Reads it, and says how everything ended by the exit status.
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use getvpn_config::logging::{self, LogFormat};
+use getvpn_ctl::pages::Pages;
 use getvpn_ks::config::Config;
 use getvpn_ks::daemon::{self, RunError};
 use std::path::PathBuf;
@@ -19,8 +20,8 @@ SIGHUP reads the configuration again.";
 #[command(name = "getvpn-ks", version, after_help = EXIT_CODES, max_term_width = 100)]
 struct Arguments {
     /// The configuration, ks.toml.
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["completions", "man"])]
+    config: Option<PathBuf>,
 
     /// Check the configuration, say what is wrong with it, and end.
     #[arg(long)]
@@ -33,11 +34,22 @@ struct Arguments {
     /// What is logged: error, warn, info, debug, trace, or a filter such as info,getvpn_ks=debug.
     #[arg(long, env = "GETVPN_LOG", value_name = "LEVEL", default_value = "info")]
     log_level: String,
+
+    #[command(flatten)]
+    pages: Pages,
 }
 
 fn main() -> ExitCode {
     // clap itself ends a wrong command line with exit status 2.
     let arguments = Arguments::parse();
+    match arguments.pages.write(Arguments::command) {
+        Ok(false) => {}
+        Ok(true) => return ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("getvpn-ks: {error}");
+            return ExitCode::from(2);
+        }
+    }
     match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -48,7 +60,8 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), RunError> {
-    let config = Config::load(&arguments.config)?;
+    let file = arguments.config.clone().unwrap_or_default();
+    let config = Config::load(&file)?;
     if arguments.check {
         for warning in &config.warnings {
             eprintln!("getvpn-ks: warning: {warning}");
@@ -57,5 +70,5 @@ fn run(arguments: &Arguments) -> Result<(), RunError> {
         return Ok(());
     }
     logging::start(arguments.log_format, &arguments.log_level).map_err(RunError::Log)?;
-    daemon::run(config, &arguments.config)
+    daemon::run(config, &file)
 }

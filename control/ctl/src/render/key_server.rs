@@ -1,6 +1,6 @@
 //! A key server's replies.
 
-use super::{L, R, cell, coloured, duration, number, or_dash, plural, section, table};
+use super::{L, R, cell, coloured, duration, item, number, or_dash, plural, section, sentence, table};
 use crate::reply::{GroupList, MemberChanged, MemberList, Rekeyed, Reloaded};
 use comfy_table::Color;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -37,7 +37,8 @@ pub fn group_list(list: &GroupList) -> String {
     let mut out = String::new();
     section(&mut out, &groups);
     for group in list.groups.iter().filter(|group| !group.removed.is_empty()) {
-        out.push_str(&format!("\nremoved from {}: {}\n", group.name, group.removed.join(", ")));
+        let removed = format!("removed from {}: {}", group.name, group.removed.join(", "));
+        out.push_str(&format!("\n{}\n", sentence(&removed)));
     }
     out
 }
@@ -46,7 +47,7 @@ pub fn group_list(list: &GroupList) -> String {
 #[must_use]
 pub fn member_list(list: &MemberList) -> String {
     if list.members.is_empty() {
-        return format!("no member of {} has registered", list.group);
+        return sentence(&format!("no member of {} has registered", list.group));
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let ago = |unix_s: u64| duration(now.saturating_sub(Duration::from_secs(unix_s)).as_secs());
@@ -94,18 +95,18 @@ pub fn member_list(list: &MemberList) -> String {
 /// The reply to `rekey`.
 #[must_use]
 pub fn rekeyed(reply: &Rekeyed) -> String {
-    format!("group {}: new keys go to {}", reply.group, plural(reply.members, "member"))
+    sentence(&format!("group {}: new keys go to {}", reply.group, plural(reply.members, "member")))
 }
 
 /// The reply to `member remove` and `member readmit`.
 #[must_use]
 pub fn member_changed(reply: &MemberChanged) -> String {
     let MemberChanged { group, name, removed } = reply;
-    if *removed {
+    sentence(&if *removed {
         format!("{name} is removed from group {group}, and all others get new keys")
     } else {
         format!("{name} may register with group {group} again")
-    }
+    })
 }
 
 /// The reply to `reload`.
@@ -113,7 +114,7 @@ pub fn member_changed(reply: &MemberChanged) -> String {
 pub fn reloaded(reply: &Reloaded) -> String {
     let mut out = String::new();
     for warning in &reply.warnings {
-        out.push_str(&format!("warning: {warning}\n"));
+        out.push_str(&format!("{}\n", sentence(&format!("warning: {warning}"))));
     }
     out.push_str(match (reply.changes.is_empty(), reply.dry_run) {
         (true, _) => "nothing changes\n",
@@ -121,7 +122,7 @@ pub fn reloaded(reply: &Reloaded) -> String {
         (false, false) => "changed:\n",
     });
     for change in &reply.changes {
-        out.push_str(&format!("  {change}\n"));
+        out.push_str(&format!("{}\n", item(change)));
     }
     out
 }

@@ -1,12 +1,12 @@
 //! `policy` and `spi` as sentences and tables.
 
-use super::{L, cell, or_dash, sa_detail, section, selectors, table, unknown_spis};
+use super::{L, cell, or_dash, sa_detail, section, selectors, sentence, table, unknown_spis};
 use crate::reply::{PolicyHit, SpiKnown, UnknownSpis};
 
 /// The reply to `policy`.
 #[must_use]
 pub fn policy_hit(hit: &PolicyHit) -> String {
-    let mut out = format!("{}\n", hit.says);
+    let mut out = format!("{}\n", sentence(&hit.says));
     let mut facts = table(&[("packet", L), (&packet(hit), L)]);
     let rule = hit.rule.as_ref().map(|rule| match &rule.group {
         Some(group) => format!("{}, of group {group}", rule.number),
@@ -38,7 +38,8 @@ fn packet(hit: &PolicyHit) -> String {
 /// The reply to `spi`.
 #[must_use]
 pub fn spi_known(known: &SpiKnown) -> String {
-    let mut out = format!("{}\nits mark as a key server draws it: {}\n", known.says, known.mark);
+    let mark = format!("its mark as a key server draws it: {}", known.mark);
+    let mut out = format!("{}\n{}\n", sentence(&known.says), sentence(&mark));
     if let Some(sa) = &known.sa {
         out.push('\n');
         out.push_str(sa_detail(sa).trim_end());

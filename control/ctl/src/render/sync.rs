@@ -1,6 +1,6 @@
 //! `sync` and `resync` as tables and sentences.
 
-use super::{L, R, cell, coloured, duration, number, or_dash, plural, section, table};
+use super::{L, R, cell, coloured, duration, number, or_dash, plural, section, sentence, table};
 use crate::reply::{AskedSpi, GroupSync, LastRegistration, Parking, Resync, Suppressed, Sync};
 use comfy_table::{Cell, Color};
 
@@ -34,7 +34,7 @@ fn parking(out: &mut String, parking: &Parking) {
 /// The reply to `resync`.
 #[must_use]
 pub fn resync(reply: &Resync) -> String {
-    format!("group {} registers again, with {} first", reply.group, reply.key_server)
+    sentence(&format!("group {} registers again, with {} first", reply.group, reply.key_server))
 }
 
 fn facts(out: &mut String, group: &GroupSync) {

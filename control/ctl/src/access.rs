@@ -1,0 +1,54 @@
+//! What a command needs: reading is for whoever may connect, changes and secrets are not. One table, which the
+//! daemons check requests by, `getvpnctl` what can be watched, and PROTOCOL.md is held to.
+
+use crate::Command;
+
+/// What a command does, as far as it matters to who may ask for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// It only shows something: whoever may connect.
+    Read,
+    /// It changes something: root, and the user that the daemon runs as.
+    Change,
+    /// It reveals keys or cleartext: root.
+    Secret,
+}
+
+impl Access {
+    /// Its name, as PROTOCOL.md has it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Access::Read => "read",
+            Access::Change => "change",
+            Access::Secret => "secret",
+        }
+    }
+}
+
+impl Command {
+    /// What it needs.
+    #[must_use]
+    pub fn access(&self) -> Access {
+        // Each by its name, so that a new command is not forgotten.
+        match self {
+            Command::Status {}
+            | Command::Counters { .. }
+            | Command::SaList {}
+            | Command::SaShow { .. }
+            | Command::Policy { .. }
+            | Command::Spi { .. }
+            | Command::UnknownSpi {}
+            | Command::Sync {}
+            | Command::GroupList {}
+            | Command::MemberList { .. } => Access::Read,
+            Command::Reload { dry_run: true } => Access::Read,
+            Command::SaDelete { .. }
+            | Command::Resync { .. }
+            | Command::MemberRemove { .. }
+            | Command::MemberReadmit { .. }
+            | Command::Rekey { .. }
+            | Command::Reload { dry_run: false } => Access::Change,
+        }
+    }
+}
