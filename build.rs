@@ -36,7 +36,7 @@ const FUNCTIONS: &[&str] = &[
     "rte_eal_(cleanup|hotplug_add|hotplug_remove|remote_launch|wait_lcore)",
     "rte_eth_allmulticast_enable",
     "rte_eth_dev_(adjust_nb_rx_tx_desc|close|configure|get_name_by_port|get_port_by_name|info_get)",
-    "rte_eth_dev_(get_mtu|set_mtu|socket_id|start|stop)",
+    "rte_eth_dev_(default_mac_addr_set|get_mtu|set_mtu|socket_id|start|stop)",
     "rte_eth_find_next",
     "rte_eth_from_rings",
     "rte_eth_(link_get_nowait|macaddr_get|promiscuous_enable|stats_get)",

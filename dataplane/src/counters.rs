@@ -37,7 +37,7 @@ pub struct Counter {
 macro_rules! tally {
     ($($field:ident, $kind:ident, $meaning:literal;)*) => {
         /// What one worker counted on one link. Plain numbers, owned by the worker.
-        #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        #[derive(Clone, Debug, PartialEq, Eq)]
         pub struct Tally {
             $(#[doc = $meaning] pub $field: u64,)*
             dropped: u64,
@@ -71,10 +71,12 @@ tally! {
     decrypted, Counter, "frames received from the WAN that were opened and sent to the LAN";
     encrypted, Counter, "frames received from the LAN that were sealed and sent to the WAN";
     bypassed, Counter, "frames that crossed unchanged";
+    to_exception, Counter, "frames received from the WAN for this machine itself, handed to the exception port";
     parked, Gauge, "frames held now: fragments that wait for the rest of their datagram, and packets that wait for an SA with their SPI";
     released, Counter, "frames that waited for their SA and went on when it came";
     fragments, Counter, "frames sent beyond the first for a packet that had to be fragmented";
     icmp, Counter, "ICMP errors that this member originated";
+    from_exception, Counter, "frames of this machine itself, from the exception port, sent to the WAN";
     punts, Counter, "unknown SPIs told to the control thread";
     punts_suppressed, Counter, "packets with an unknown SPI that was told already, or for which there was no room";
     implausible, Counter, "packets with an unknown SPI that no key server has given out";
@@ -120,7 +122,7 @@ impl Tally {
     /// [`Tally::received`] in every tally that a worker has published, and in every sum of such.
     #[must_use]
     pub fn accounted(&self) -> u64 {
-        self.decrypted + self.encrypted + self.bypassed + self.parked + self.dropped
+        self.decrypted + self.encrypted + self.bypassed + self.to_exception + self.parked + self.dropped
     }
 
     /// Every counter but the drops, with its row of the table.
@@ -131,6 +133,12 @@ impl Tally {
     /// Every drop reason with its count, zeros included.
     pub fn iter_drops(&self) -> impl Iterator<Item = (DropReason, u64)> {
         DropReason::ALL.iter().copied().zip(self.drops)
+    }
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self::from_parts(&[0; HOT], [0; DropReason::COUNT])
     }
 }
 

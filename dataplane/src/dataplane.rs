@@ -11,6 +11,7 @@ use dpdk::{Eal, JoinHandle, Mempool, Port, cycles, cycles_hz};
 use thiserror::Error;
 
 use crate::counters::{SharedTally, Tally};
+use crate::exception::ExceptionPort;
 use crate::explain::{ExplainError, Explained, FiveTuple};
 use crate::parking::{Lot, ParkingLimits, ParkingUse, UseGauge};
 use crate::policy::PolicyState;
@@ -31,6 +32,17 @@ pub struct LinkConfig {
     pub wan: String,
     /// The WAN's MTU in octets, from the IP header on.
     pub mtu: u16,
+    /// A device of the kernel's for what is for this machine itself, if there is one.
+    pub exception: Option<ExceptionConfig>,
+}
+
+/// The exception port of a link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExceptionConfig {
+    /// As DPDK names the device: a TAP, mostly.
+    pub device: String,
+    /// Its Ethernet address; `None` for that of the WAN port.
+    pub mac: Option<[u8; 6]>,
 }
 
 /// How the data plane is set up. Workers and links stay as they are until it stops.
@@ -108,6 +120,7 @@ pub struct Dataplane {
     /// Indexed by worker.
     parking: Vec<UseGauge>,
     ports: Vec<Arc<Port>>,
+    exceptions: Vec<ExceptionPort>,
     pool: Arc<Mempool>,
 }
 
@@ -128,7 +141,7 @@ impl Dataplane {
         let punt_interval = cycles_hz() / PUNTS_PER_SECOND;
         let (punt_senders, punts) =
             punt::channel(u16::try_from(count).unwrap_or(u16::MAX), PUNT_RING, punt_interval);
-        let ports::Wiring { pool, large, ports, stations } = ports::wire(config, count)?;
+        let ports::Wiring { pool, large, ports, stations, exceptions } = ports::wire(config, count)?;
         let now = cycles();
         let signals = Arc::new(Signals {
             stop: AtomicBool::new(false),
@@ -144,6 +157,7 @@ impl Dataplane {
             punts,
             parking: Vec::new(),
             ports,
+            exceptions,
             pool: Arc::clone(&pool),
         };
         // However many wait, half of the large buffers are for those that arrive.
@@ -199,11 +213,13 @@ impl Dataplane {
         self.current.explain(tuple)
     }
 
-    /// Drops what workers no longer use, and notices workers that have ended.
+    /// Moves frames to and from the exception ports, drops what workers no longer use, and notices workers
+    /// that have ended.
     ///
     /// # Errors
     /// When a worker has panicked.
     pub fn housekeeping(&mut self) -> Result<(), DataplaneError> {
+        self.exceptions.iter_mut().for_each(ExceptionPort::exchange);
         self.publisher.reap();
         for (worker, slot) in self.workers.iter_mut().enumerate() {
             let ended = self.signals.ended[worker].load(Ordering::Acquire);
@@ -240,7 +256,7 @@ impl Dataplane {
         self.parking.iter().map(UseGauge::read).sum()
     }
 
-    /// The ports, LAN and WAN of the first link first.
+    /// The ports of one link after the other: LAN, WAN, and the exception port if there is one.
     #[must_use]
     pub fn ports(&self) -> &[Arc<Port>] {
         &self.ports
@@ -330,6 +346,7 @@ mod tests {
             punts: punt::channel(1, 1, 1).1,
             parking: Vec::new(),
             ports: Vec::new(),
+            exceptions: Vec::new(),
             pool: Mempool::new("panic", 63, 0, 2048, None).unwrap(),
         };
         let deadline = Instant::now() + Duration::from_secs(10);

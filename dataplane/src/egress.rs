@@ -23,6 +23,8 @@ pub(crate) enum Outgoing {
     Fragment,
     /// An ICMP error of our own.
     Icmp,
+    /// A frame of this machine itself.
+    Own,
 }
 
 /// What is counted when a frame has left, or has not.
@@ -114,6 +116,7 @@ impl Note {
             Outgoing::Bypassed => tally.bypassed += frames,
             Outgoing::Fragment => tally.fragments += 1,
             Outgoing::Icmp => tally.icmp += 1,
+            Outgoing::Own => tally.from_exception += 1,
         }
     }
 }

@@ -9,6 +9,7 @@ mod context;
 pub mod counters;
 mod dataplane;
 mod egress;
+mod exception;
 mod explain;
 mod fragment;
 pub mod inbound;
@@ -37,7 +38,7 @@ mod worker;
 mod wrap;
 
 pub use context::{Arrived, Context};
-pub use dataplane::{Dataplane, DataplaneConfig, DataplaneError, LinkConfig, LinkTally};
+pub use dataplane::{Dataplane, DataplaneConfig, DataplaneError, ExceptionConfig, LinkConfig, LinkTally};
 pub use egress::Egress;
 pub use explain::{ExplainError, Explained, ExplainedRule, FiveTuple, Outcome};
 pub use fragment::Fragmenter;

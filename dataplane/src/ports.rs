@@ -9,8 +9,9 @@ use crossbeam::queue::ArrayQueue;
 use dpdk::{Mempool, MempoolError, Port, PortConfig, PortError, Reassembler, ReassemblerError, cycles_hz};
 use thiserror::Error;
 
-use crate::dataplane::{DataplaneConfig, LinkConfig};
+use crate::dataplane::{DataplaneConfig, ExceptionConfig, LinkConfig};
 use crate::egress::Egress;
+use crate::exception::{self, Diverter, ExceptionPort};
 use crate::fragment::Fragmenter;
 use crate::inbound::Inbound;
 use crate::outbound::{Mail, Outbound};
@@ -38,7 +39,7 @@ pub enum PortsError {
     Port {
         /// Name of the link.
         link: String,
-        /// LAN or WAN.
+        /// LAN, WAN or exception.
         side: &'static str,
         /// The device, as configured.
         device: String,
@@ -59,6 +60,7 @@ pub(crate) struct Wiring {
     pub(crate) large: Arc<Mempool>,
     pub(crate) ports: Vec<Arc<Port>>,
     pub(crate) stations: Vec<Vec<Station>>,
+    pub(crate) exceptions: Vec<ExceptionPort>,
 }
 
 /// Sets up the ports of all links for `workers` workers, and waits for them to come up.
@@ -71,8 +73,13 @@ pub(crate) fn wire(config: &DataplaneConfig, workers: usize) -> Result<Wiring, P
     let large = buffers("getvpn-large", LARGE_BUFFERS, 0, Mempool::MAX_DATA_ROOM)?;
     let patience = u64::from(config.tx_wait_us) * cycles_hz() / 1_000_000;
 
-    let mut wiring =
-        Wiring { pool, large, ports: Vec::new(), stations: (0..workers).map(|_| Vec::new()).collect() };
+    let mut wiring = Wiring {
+        pool,
+        large,
+        ports: Vec::new(),
+        stations: (0..workers).map(|_| Vec::new()).collect(),
+        exceptions: Vec::new(),
+    };
     for (number, link) in config.links.iter().enumerate() {
         wiring.connect(u16::try_from(number).unwrap_or(u16::MAX), link, patience)?;
     }
@@ -86,10 +93,7 @@ fn buffers(name: &str, count: u32, cache: u32, room: u16) -> Result<Arc<Mempool>
 
 impl Wiring {
     fn connect(&mut self, link: u16, config: &LinkConfig, patience: u64) -> Result<(), PortsError> {
-        let fault = |side, device: &str| {
-            let (link, device) = (config.name.clone(), device.to_owned());
-            move |error| PortsError::Port { link, side, device, error: Box::new(error) }
-        };
+        let fault = |side, device| fault(&config.name, side, device);
         let lan_info = Port::by_name(&config.lan).map_err(fault("LAN", &config.lan))?;
         let wan_info = Port::by_name(&config.wan).map_err(fault("WAN", &config.wan))?;
         let workers = self.stations.len();
@@ -117,6 +121,11 @@ impl Wiring {
                 tracing::warn!(event = "mtu", port = name, asked, mtu, "the port takes a smaller MTU only");
             }
         }
+        let own = config.exception.as_ref().map(|own| self.exception(own, &wan, config)).transpose()?;
+        let (mut from_host, host, host_port) = match own {
+            Some((mail, diverter, port)) => (Some(mail), Some(diverter), Some(port)),
+            None => (None, None, None),
+        };
         for queue in 0..queues {
             let mail: Mail = Arc::new(ArrayQueue::new(MAIL_CAPACITY));
             // With one queue for all, the two directions of a link go to two workers if there are two.
@@ -134,6 +143,7 @@ impl Wiring {
                     pipeline: Outbound::new(config.mtu, fragments()?, Fragmenter::new()),
                     wan: Egress::new(wan_tx, patience),
                     lan: Arc::clone(&mail),
+                    own: from_host.take(),
                 },
             });
             self.stations[inbound].push(Station {
@@ -143,12 +153,61 @@ impl Wiring {
                     pipeline: Inbound::new(config.mtu, fragments()?, Fragmenter::new()),
                     lan: Egress::new(lan_tx, patience),
                     mail,
+                    host: host.clone(),
                 },
             });
         }
-        self.ports.extend([Arc::new(lan), Arc::new(wan)]);
+        self.ports.extend([Some(lan), Some(wan), host_port].into_iter().flatten().map(Arc::new));
         Ok(())
     }
+
+    /// Sets up the exception port of a link; whoever sends on its WAN takes the frames from the first.
+    fn exception(
+        &mut self,
+        own: &ExceptionConfig,
+        wan: &Port,
+        config: &LinkConfig,
+    ) -> Result<(Mail, Diverter, Port), PortsError> {
+        let port_config = PortConfig {
+            rx_queues: 1,
+            tx_queues: 1,
+            rx_descriptors: DESCRIPTORS,
+            tx_descriptors: DESCRIPTORS,
+            mtu: config.mtu,
+            rss: false,
+            promiscuous: true,
+            pool: Arc::clone(&self.pool),
+        };
+        let port = start_exception(own, wan.info().mac(), &port_config).map_err(fault(
+            &config.name,
+            "exception",
+            &own.device,
+        ))?;
+        let (Some(rx), Some(tx)) = (port.rx_queue(0), port.tx_queue(0)) else {
+            unreachable!("a port that has just been configured has its queues")
+        };
+        let (end, diverter, mail) = exception::exception(rx, tx, port.info().mac());
+        self.exceptions.push(end);
+        Ok((mail, diverter, port))
+    }
+}
+
+/// The port has the configured Ethernet address, or else that of the WAN port, which is nobody else's and the
+/// same at each start; a device that has only its own keeps that.
+fn start_exception(own: &ExceptionConfig, wan: [u8; 6], config: &PortConfig) -> Result<Port, PortError> {
+    let info = Port::by_name(&own.device)?;
+    let mut configured = Port::configure(&info, config)?;
+    match own.mac {
+        Some(mac) => configured.set_mac(mac)?,
+        None => drop(configured.set_mac(wan)),
+    }
+    configured.start()
+}
+
+/// Names the port that an error is about.
+fn fault(link: &str, side: &'static str, device: &str) -> impl FnOnce(PortError) -> PortsError + use<> {
+    let (link, device) = (link.to_owned(), device.to_owned());
+    move |error| PortsError::Port { link, side, device, error: Box::new(error) }
 }
 
 fn fragments() -> Result<Fragments, PortsError> {

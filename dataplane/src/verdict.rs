@@ -103,6 +103,8 @@ drop_reasons! {
         "raise [workers] buffers";
     TxFull, "tx_full", "the egress port did not take the packet in time",
         "the egress port is slower than the ingress, or its link is down";
+    ExceptionFull, "exception_full", "for this machine itself, but too many such frames wait for the exception port",
+        "someone floods this machine's own address, or the control thread is held up";
     Shutdown, "shutdown", "still in flight when the member was stopped",
         "normal at a stop";
 }

@@ -12,6 +12,7 @@ use dpdk::{Burst, Mempool, RxQueue, cycles, cycles_hz};
 use crate::context::{Arrived, Context};
 use crate::counters::{SharedTally, Tally};
 use crate::egress::{Egress, Outgoing};
+use crate::exception::Diverter;
 use crate::inbound::Inbound;
 use crate::outbound::{Exits, Mail, Outbound};
 use crate::parking::Lot;
@@ -72,9 +73,9 @@ pub(crate) struct Station {
 
 pub(crate) enum Way {
     /// WAN to LAN, and what other pipelines have for the LAN.
-    Inbound { pipeline: Inbound, lan: Egress, mail: Mail },
-    /// LAN to WAN.
-    Outbound { pipeline: Outbound, wan: Egress, lan: Mail },
+    Inbound { pipeline: Inbound, lan: Egress, mail: Mail, host: Option<Diverter> },
+    /// LAN to WAN, and what this machine itself has for the WAN.
+    Outbound { pipeline: Outbound, wan: Egress, lan: Mail, own: Option<Mail> },
 }
 
 /// A worker's counters of a link.
@@ -184,20 +185,29 @@ impl Worker {
 impl Way {
     #[inline]
     fn has_mail(&self) -> bool {
-        matches!(self, Way::Inbound { mail, .. } if !mail.is_empty())
+        match self {
+            Way::Inbound { mail, .. } | Way::Outbound { own: Some(mail), .. } => !mail.is_empty(),
+            Way::Outbound { own: None, .. } => false,
+        }
     }
 
     #[inline]
     fn process(&mut self, burst: &mut Burst, cx: &mut Context<'_>) {
         match self {
-            Way::Inbound { pipeline, lan, mail } => {
+            Way::Inbound { pipeline, lan, mail, host } => {
                 while let Some(frame) = mail.pop() {
                     lan.push(frame, Outgoing::Icmp, 0, cx);
+                }
+                if let Some(host) = host {
+                    host.divert(burst, cx);
                 }
                 pipeline.process(burst, cx, lan);
                 lan.flush(cx.tally);
             }
-            Way::Outbound { pipeline, wan, lan } => {
+            Way::Outbound { pipeline, wan, lan, own } => {
+                while let Some(frame) = own.as_ref().and_then(|own| own.pop()) {
+                    wan.push(frame, Outgoing::Own, 0, cx);
+                }
                 pipeline.process(burst, cx, &mut Exits { wan, lan });
                 wan.flush(cx.tally);
             }

@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 
 use common::*;
 use dpdk::testing::{RingPort, eal};
-use dpdk::{Burst, Mbuf, Mempool};
+use dpdk::{Burst, Mbuf, Mempool, Port};
 use getvpn_dataplane::counters::Tally;
 use getvpn_dataplane::transform::Transform;
 use getvpn_dataplane::{
-    Dataplane, DataplaneConfig, DataplaneError, DropReason, Idle, LinkConfig, Mode, ParkingLimits,
-    PolicyState, Sa,
+    Dataplane, DataplaneConfig, DataplaneError, DropReason, ExceptionConfig, Idle, LinkConfig, Mode,
+    ParkingLimits, PolicyState, Sa,
 };
 
 static CORES: Mutex<()> = Mutex::new(());
@@ -33,6 +33,7 @@ fn config(lan: &RingPort, wan: &RingPort) -> DataplaneConfig {
             lan: lan.name().into(),
             wan: wan.name().into(),
             mtu: 1500,
+            exception: None,
         }],
         idle: Idle::Sleep,
         buffers: 4096,
@@ -187,4 +188,82 @@ fn a_port_that_is_not_there_is_named_and_nothing_is_left_running() {
     let wan = RingPort::new(1, 64).unwrap();
     config.links[0].wan = wan.name().into();
     Dataplane::start(eal(), &config, &for_workers(0x1001)).unwrap().stop().unwrap();
+}
+
+/// The frame, sent to another Ethernet address.
+fn sent_to(mut frame: Vec<u8>, mac: [u8; 6]) -> Vec<u8> {
+    frame[..6].copy_from_slice(&mac);
+    frame
+}
+
+#[test]
+fn what_is_for_this_machine_goes_to_its_exception_port_and_what_it_sends_to_the_wan() {
+    let _alone = cores();
+    let pool = Mempool::new("wire", 2047, 0, 2048, None).unwrap();
+    let (lan, wan, own) =
+        (RingPort::new(1, 1024).unwrap(), RingPort::new(1, 1024).unwrap(), RingPort::new(1, 1024).unwrap());
+    let mut config = config(&lan, &wan);
+    config.links[0].exception = Some(ExceptionConfig { device: own.name().into(), mac: None });
+    // Rings keep theirs.
+    let mac = Port::by_name(own.name()).unwrap().mac();
+    let mut dataplane = Dataplane::start(eal(), &config, &for_workers(0x1001)).unwrap();
+
+    let mut arp = sent_to(udp4(b"who has"), [0xff; 6]);
+    arp[12..14].copy_from_slice(&[0x08, 0x06]);
+    let others = udp4(b"in the clear, where it must not be");
+    let ours = sent_to(udp4(b"an answer of the key server"), mac);
+    let from_wan = [ours.clone(), others, arp.clone()];
+    let mut burst: Burst = from_wan.iter().map(|f| Mbuf::copy_from(&pool, f).unwrap()).collect();
+    wan.inject(0, &mut burst);
+    let mine = udp4(b"a question to the key server, whatever policy says");
+    let mut burst: Burst = [Mbuf::copy_from(&pool, &mine).unwrap()].into_iter().collect();
+    own.inject(0, &mut burst);
+
+    let take = |wire: &RingPort, to: &mut Vec<Vec<u8>>| {
+        let mut burst = Burst::new();
+        wire.collect(0, &mut burst);
+        to.extend(burst.iter().map(|mbuf| mbuf.data().to_vec()));
+    };
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let (mut to_lan, mut to_wan, mut to_own) = (Vec::new(), Vec::new(), Vec::new());
+    while to_lan.is_empty() || to_wan.is_empty() || to_own.len() < 2 {
+        assert!(Instant::now() < deadline, "{to_lan:?} {to_wan:?} {to_own:?}");
+        dataplane.housekeeping().unwrap();
+        take(&lan, &mut to_lan);
+        take(&wan, &mut to_wan);
+        take(&own, &mut to_own);
+        std::thread::yield_now();
+    }
+    assert_eq!((to_lan, to_wan, to_own), (vec![arp.clone()], vec![mine], vec![ours, arp]));
+    let tally: Tally = dataplane.stop().unwrap().iter().map(|t| &t.tally).sum();
+    assert_eq!((tally.to_exception, tally.from_exception, tally.bypassed), (1, 1, 1));
+    assert_eq!((tally.drops(DropReason::Cleartext), tally.rx, tally.received()), (1, 3, tally.accounted()));
+}
+
+#[test]
+fn a_flood_for_this_machine_is_bounded_and_counted() {
+    let _alone = cores();
+    let pool = Mempool::new("wire", 2047, 0, 2048, None).unwrap();
+    let (lan, wan, own) =
+        (RingPort::new(1, 1024).unwrap(), RingPort::new(1, 1024).unwrap(), RingPort::new(1, 1024).unwrap());
+    let mut config = config(&lan, &wan);
+    config.links[0].exception = Some(ExceptionConfig { device: own.name().into(), mac: None });
+    // Rings keep theirs.
+    let mac = Port::by_name(own.name()).unwrap().mac();
+    // Nobody empties the exception port's queue: the control thread is held up.
+    let dataplane = Dataplane::start(eal(), &config, &for_workers(0x1001)).unwrap();
+    let frames: Vec<_> = (0..600u32).map(|i| sent_to(udp4(&i.to_be_bytes()), mac)).collect();
+    for chunk in frames.chunks(dpdk::BURST) {
+        let mut burst: Burst = chunk.iter().map(|f| Mbuf::copy_from(&pool, f).unwrap()).collect();
+        wan.inject(0, &mut burst);
+    }
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while total(&dataplane).rx < 600 {
+        assert!(Instant::now() < deadline);
+        std::thread::yield_now();
+    }
+    let tally = total(&dataplane);
+    assert_eq!((tally.to_exception, tally.drops(DropReason::ExceptionFull)), (256, 344));
+    drop(dataplane);
+    assert_eq!(pool.in_use(), 0);
 }

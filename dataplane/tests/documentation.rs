@@ -28,8 +28,8 @@ fn page_on_counters() -> String {
          Made from the tables in `dataplane/src/counters.rs` and `dataplane/src/verdict.rs`; do not edit.\n\n\
          For every worker and link, at every moment:\n\n\
          ```\n\
-         rx = decrypted + encrypted + bypassed + parked + the sum of all drops\n\
-         tx = decrypted + encrypted + bypassed + fragments + icmp, less what reassembly joined\n\
+         rx = decrypted + encrypted + bypassed + to_exception + parked + the sum of all drops\n\
+         tx = decrypted + encrypted + bypassed + fragments + icmp + from_exception, less what reassembly joined\n\
          ```\n\n\
          Verdicts are counted in frames received: a datagram that came in three fragments and was opened counts \
          as three decrypted.\n\n\

@@ -49,6 +49,7 @@ fn no_packet_is_lost_or_opened_wrongly_while_sas_come_and_go_a_thousand_times_a_
             lan: lan.name().into(),
             wan: wan.name().into(),
             mtu: 1500,
+            exception: None,
         }],
         idle: Idle::Sleep,
         buffers: 8191,

@@ -14,12 +14,13 @@ BINARIES = pathlib.Path(os.environ.get("GETVPN_BIN", "target/release")).resolve(
 EAL = ["--no-huge", "-m", "512", "--no-pci", "--no-shconf", "--no-telemetry"]
 
 
-def configuration(vdevs, groups=(), *, mtu=1500, policy=(), eal=EAL, workers=None, control=None):
+def configuration(vdevs, groups=(), *, mtu=1500, policy=(), eal=EAL, workers=None, control=None, link=None):
     """A member's gm.toml with one link, LAN on the first of the two devices and WAN on the second."""
     tables = [
         ("[eal]", {"args": [*eal, *(f"--vdev={vdev}" for vdev in vdevs)]}),
         ("[workers]", {"cores": [sorted(os.sched_getaffinity(0))[-1]], "idle": "sleep", **(workers or {})}),
-        ("[[link]]", {"name": "site", "lan": device(vdevs[0]), "wan": device(vdevs[1]), "mtu": mtu}),
+        ("[[link]]", {"name": "site", "lan": device(vdevs[0]), "wan": device(vdevs[1]), "mtu": mtu,
+                     **(link or {})}),
         ("[control]", {"socket": "gm.sock", "state": "state", **(control or {})}),
         *(("[[policy]]", rule) for rule in policy),
     ]
@@ -129,7 +130,8 @@ def logs(processes):
 
 
 def assert_nothing_unaccounted(counters):
-    accounted = sum(counters[k] for k in ("encrypted", "decrypted", "bypassed", "parked")) + sum(counters["drops"].values())
+    verdicts = ("encrypted", "decrypted", "bypassed", "to_exception", "parked")
+    accounted = sum(counters[k] for k in verdicts) + sum(counters["drops"].values())
     assert counters["rx"] == accounted, counters
 
 

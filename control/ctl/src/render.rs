@@ -111,18 +111,23 @@ pub fn counters(counters: &Counters) -> String {
         return out;
     }
     let mut traffic = table(&[("", L), ("packets", R), ("octets", R)]);
-    for (name, packets, octets) in [
+    let own = total.to_exception + total.from_exception > 0;
+    let all = [
         ("received", total.rx, Some(total.rx_octets)),
         ("sent", total.tx, Some(total.tx_octets)),
         ("decrypted", total.decrypted, None),
         ("encrypted", total.encrypted, None),
         ("bypassed", total.bypassed, None),
+        ("for this machine", total.to_exception, None),
+        ("of this machine", total.from_exception, None),
         ("parked now", total.parked, None),
         ("released", total.released, None),
         ("dropped", total.drops.values().sum(), None),
         ("extra fragments", total.fragments, None),
         ("ICMP errors sent", total.icmp, None),
-    ] {
+    ];
+    for (name, packets, octets) in all.into_iter().filter(|(name, ..)| own || !name.ends_with("this machine"))
+    {
         let octets = octets.map(number).unwrap_or_default();
         traffic.add_row(vec![cell(name, L), cell(&number(packets), R), cell(&octets, R)]);
     }

@@ -100,7 +100,8 @@ pub struct Counters {
     pub per: Option<Vec<PerWorker>>,
 }
 
-/// A set of counters. At every moment `rx = decrypted + encrypted + bypassed + parked + drops`.
+/// A set of counters. At every moment `rx = decrypted + encrypted + bypassed + to_exception + parked +
+/// drops`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Totals {
     /// Frames received.
@@ -119,6 +120,9 @@ pub struct Totals {
     pub encrypted: u64,
     /// Received frames that crossed unchanged.
     pub bypassed: u64,
+    /// Frames received from the WAN for this machine itself.
+    #[serde(default)]
+    pub to_exception: u64,
     /// Frames held at this moment: fragments that wait for others, packets that wait for an SA.
     pub parked: u64,
     /// Frames that waited for their SA and went on when it came.
@@ -130,6 +134,9 @@ pub struct Totals {
     /// ICMP errors sent.
     #[serde(default)]
     pub icmp: u64,
+    /// Frames of this machine itself sent to the WAN.
+    #[serde(default)]
+    pub from_exception: u64,
     /// Unknown SPIs told to the control thread.
     #[serde(default)]
     pub punts: u64,

@@ -127,9 +127,11 @@ pub fn run(mut config: Config, machine: &Machine, options: &Options) -> Result<(
     let listen = config.control.listen;
     let random = Box::new(SystemRandom);
     let key_servers = KeyServers::new(&groups, workers, &config.control, member.sad_mut(), now, random);
+    // The exception port's address is given to it when it is there.
+    let comes_later = config.links.iter().any(|link| link.exception.is_some());
     let port = match key_servers.is_empty() {
         true => None,
-        false => Some(GdoiPort::bind(listen).map_err(|error| RunError::Port(listen, error))?),
+        false => Some(GdoiPort::bind(listen, comes_later).map_err(|error| RunError::Port(listen, error))?),
     };
     manual::install(groups, workers, member.sad_mut(), reservations.as_mut(), now)?;
     if let Some((reservations, plan)) = reservations.as_mut().and_then(|r| r.plan(now).map(|plan| (r, plan)))

@@ -143,7 +143,10 @@ impl Member {
     /// What the devices say that they lost.
     #[must_use]
     pub fn ports(&self, plane: &Dataplane) -> Vec<PortCounters> {
-        let sides = self.links.iter().flat_map(|link| [(link, "LAN", &link.lan), (link, "WAN", &link.wan)]);
+        let sides = self.links.iter().flat_map(|link| {
+            let own = link.exception.as_ref().map(|own| (link, "exception", &own.device));
+            [(link, "LAN", &link.lan), (link, "WAN", &link.wan)].into_iter().chain(own)
+        });
         let with_ports = sides.zip(plane.ports());
         with_ports
             .map(|((link, side, device), port)| {

@@ -22,11 +22,11 @@ const RECEIVE_BUFFER: usize = 1 << 20;
 pub struct GdoiPort(std::net::UdpSocket);
 
 impl GdoiPort {
-    /// Takes the port.
+    /// Takes the port; one on an address that this machine does not have only if that `comes_later`.
     ///
     /// # Errors
     /// When it is in use, or not for this user.
-    pub fn bind(listen: SocketAddr) -> io::Result<Self> {
+    pub fn bind(listen: SocketAddr, comes_later: bool) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(listen), Type::DGRAM, Some(Protocol::UDP))?;
         if listen.is_ipv6() && listen.ip().is_unspecified() {
             socket.set_only_v6(false)?;
@@ -34,6 +34,10 @@ impl GdoiPort {
         // A smaller one works too.
         let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
         socket.set_nonblocking(true)?;
+        match listen {
+            SocketAddr::V4(_) => socket.set_freebind_v4(comes_later)?,
+            SocketAddr::V6(_) => socket.set_freebind_v6(comes_later)?,
+        }
         socket.bind(&listen.into())?;
         Ok(Self(socket.into()))
     }
@@ -182,7 +186,7 @@ mod tests {
     #[tokio::test]
     async fn a_group_is_heard_once_it_is_followed_and_not_afterwards() {
         let group: SocketAddr = "239.255.71.3:18481".parse().unwrap();
-        let port = GdoiPort::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let port = GdoiPort::bind("127.0.0.1:0".parse().unwrap(), false).unwrap();
         let mut sockets = Sockets::new(port, None).unwrap();
         let sender = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
         sender.set_multicast_if_v4(&Ipv4Addr::LOCALHOST).unwrap();
@@ -200,7 +204,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_port_of_both_families_speaks_to_either_and_names_ipv4_peers_as_such() {
-        let Ok(port) = GdoiPort::bind("[::]:0".parse().unwrap()) else { return };
+        let Ok(port) = GdoiPort::bind("[::]:0".parse().unwrap(), false) else { return };
         let here = port.0.local_addr().unwrap().port();
         let mut sockets = Sockets::new(port, None).unwrap();
         let peer = UdpSocket::bind("127.0.0.1:0").await.unwrap();

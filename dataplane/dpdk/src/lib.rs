@@ -28,6 +28,6 @@ pub use fragment::{FragmentError, fragment_ipv4, fragment_ipv6};
 pub use lcore::{JoinHandle, LaunchError, LcoreId, cycles, cycles_hz};
 pub use mbuf::{BURST, Burst, HEADROOM, Mbuf, free_burst};
 pub use mempool::{Mempool, MempoolError};
-pub use port::{Port, PortConfig, PortError, PortInfo, PortStats};
+pub use port::{Configured, Port, PortConfig, PortError, PortInfo, PortStats};
 pub use queue::{RxQueue, TxQueue};
 pub use reassembly::{MAX_FRAGMENTS, Reassembler, ReassemblerError, Reassembly};

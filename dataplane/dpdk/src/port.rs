@@ -196,6 +196,16 @@ pub struct Configured {
 }
 
 impl Configured {
+    /// Gives the device another Ethernet address.
+    ///
+    /// # Errors
+    /// [`PortError::Device`] when it keeps its own.
+    pub fn set_mac(&mut self, mac: [u8; 6]) -> Result<(), PortError> {
+        setup::set_mac(&self.info, mac)?;
+        self.info.mac = mac;
+        Ok(())
+    }
+
     /// Starts the port: from now on it receives.
     ///
     /// # Errors

@@ -18,7 +18,7 @@ pub use registration::{KeyServer, Limits, Recovery, Registration};
 use getvpn_config::{Document, Section, Unique, Value, files, protocol};
 use getvpn_ctl::DEFAULT_GM_SOCKET;
 use getvpn_dataplane::{
-    Enforce, Idle, LinkConfig, LocalAction, LocalRule, ParkingLimits, SaParams, WithoutSa,
+    Enforce, ExceptionConfig, Idle, LinkConfig, LocalAction, LocalRule, ParkingLimits, SaParams, WithoutSa,
 };
 use getvpn_gdoi::member::budget::SharedBudget;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -108,6 +108,8 @@ impl std::fmt::Debug for ManualSa {
         write!(f, "ManualSa({:#010x}, {})", self.params.spi, self.params.transform.name())
     }
 }
+
+const DEVICE: &str = "a device as DPDK names it, such as \"net_pcap0\" or \"0000:01:00.0\"";
 
 const KEYS: [&str; 7] = ["eal", "workers", "link", "parking", "control", "policy", "group"];
 
@@ -233,28 +235,46 @@ fn links(root: &Section<'_>) -> Result<Vec<LinkConfig>, ConfigError> {
     let mut names = Unique::default();
     let mut ports = Unique::default();
     for section in root.tables("link")? {
-        section.only(&["name", "lan", "wan", "mtu"])?;
+        section.only(&["name", "lan", "wan", "mtu", "exception", "exception_mac"])?;
         let name_value = section.need("name", "the link's name")?;
         let name = name_value.string("a name")?;
         names.claim(&name_value, name.to_owned(), &format!("a link {name:?}"))?;
-        let mut port = |key| {
-            const WHAT: &str = "a device as DPDK names it, such as \"net_pcap0\" or \"0000:01:00.0\"";
-            let value = section.need(key, WHAT)?;
-            let device = value.string(WHAT)?;
+        let mut port = |value: Value<'_>| {
+            let device = value.string(DEVICE)?;
             let claimed = ports.claim(&value, device.to_owned(), &format!("a port on device {device:?}"));
             claimed.map(|()| device.to_owned())
         };
-        let (lan, wan) = (port("lan")?, port("wan")?);
+        let (lan, wan) = (port(section.need("lan", DEVICE)?)?, port(section.need("wan", DEVICE)?)?);
+        let device = section.get("exception").map(&mut port).transpose()?;
+        let mac =
+            section.get("exception_mac").map(|value| exception_mac(&value, device.is_some())).transpose()?;
         let mtu = match section.get("mtu") {
             Some(value) => value.integer(576..=9_216, "an MTU in octets")?,
             None => 1500,
         };
-        links.push(LinkConfig { name: name.to_owned(), lan, wan, mtu });
+        let exception = device.map(|device| ExceptionConfig { device, mac });
+        links.push(LinkConfig { name: name.to_owned(), lan, wan, mtu, exception });
     }
     if links.is_empty() {
         return Err(root.missing("link", "at least one [[link]] with name, lan and wan"));
     }
     Ok(links)
+}
+
+/// The Ethernet address of an exception port.
+fn exception_mac(value: &Value<'_>, has_port: bool) -> Result<[u8; 6], ConfigError> {
+    const WHAT: &str = "an Ethernet address of one station, such as \"02:00:00:00:00:07\"";
+    if !has_port {
+        return Err(value.error("the link has no exception port; name one by exception, or remove this"));
+    }
+    let text = value.string(WHAT)?;
+    let octets: Option<Vec<u8>> = text
+        .split(':')
+        .map(|octet| u8::from_str_radix(octet, 16).ok().filter(|_| octet.len() == 2))
+        .collect();
+    let mac = octets.and_then(|octets| <[u8; 6]>::try_from(octets).ok());
+    let mac = mac.filter(|mac| mac[0] & 1 == 0 && *mac != [0; 6]);
+    mac.ok_or_else(|| value.error(format!("{text:?} is none; expected {WHAT}")))
 }
 
 fn control(root: &Section<'_>, file: &Path, base: &Path) -> Result<Control, ConfigError> {

@@ -86,6 +86,17 @@ pub(super) fn configure(info: &PortInfo, config: &PortConfig) -> Result<u16, Por
     Ok(mtu.min(config.mtu))
 }
 
+/// Gives the configured device another Ethernet address.
+pub(super) fn set_mac(info: &PortInfo, mac: [u8; 6]) -> Result<(), PortError> {
+    let guard = Guard::current()?;
+    let _control = guard.control();
+    let mut address = sys::rte_ether_addr { addr_bytes: mac };
+    // SAFETY: the claimed port is configured; the address is copied.
+    Errno::check(unsafe { sys::rte_eth_dev_default_mac_addr_set(info.id, &raw mut address) })
+        .map(drop)
+        .map_err(|errno| device_error(info, "take another Ethernet address", errno))
+}
+
 /// Starts the configured device.
 pub(super) fn start(info: &PortInfo, config: &PortConfig) -> Result<(), PortError> {
     let guard = Guard::current()?;

@@ -47,6 +47,12 @@ const TABLE: &[Row] = &[
     ("", "[[policy]]\nsrc = \"::/0\"\ndst = \"::/0\"\n", "14:1", "policy.action", "missing; give action = \"bypass\" or \"drop\""),
     ("", "[[group]]\nname = \"empty\"\n", "14:1", "group", "add [[group.sa]] or key_servers"),
 
+    // The exception port.
+    ("name = \"site\"", "name = \"site\"\nexception = \"net_pcap0\"", "5:13", "link.exception", "a port on device \"net_pcap0\""),
+    ("name = \"site\"", "name = \"site\"\nexception_mac = \"02:00:00:00:00:07\"", "5:17", "link.exception_mac", "no exception port"),
+    ("name = \"site\"", "name = \"site\"\nexception = \"net_tap0\"\nexception_mac = \"03:00:00:00:00:07\"", "6:17", "link.exception_mac", "of one station"),
+    ("name = \"site\"", "name = \"site\"\nexception = \"net_tap0\"\nexception_mac = \"2:0:0:0:0:7\"", "6:17", "link.exception_mac", "of one station"),
+
     // Wrong types.
     ("cores = [1]", "cores = 1", "2:9", "workers.cores", "expected an array [...], found an integer"),
     ("cores = [1]", "cores = [\"1\"]", "2:10", "workers.cores", "expected a CPU number, found a string"),
