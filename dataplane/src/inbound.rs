@@ -9,7 +9,7 @@ use dpdk::{BURST, Burst, HEADROOM, Mbuf};
 use crate::context::{Arrived, Context, Lane};
 use crate::egress::{Egress, Outgoing};
 use crate::fragment::Fragmenter;
-use crate::packet::{Fragment, Headers, Parsed, esp, parse, protocol};
+use crate::packet::{Fragment, Headers, Parsed, esp, icmp, parse, protocol};
 use crate::parking::{Bay, Load};
 use crate::plausibility::Plausibility;
 use crate::policy::{Action, Enforce, WithoutSa};
@@ -261,7 +261,7 @@ fn admit_clear(lane: &mut Lane, cx: &mut Context<'_>, lan: &mut Egress) {
     let policy = &cx.snapshot.policy;
     let mut rules = [0; BURST];
     policy.classify(lane.subjects(), &mut rules);
-    for ((mbuf, _, frames), rule) in lane.drain().zip(&rules) {
+    for ((mbuf, headers, frames), rule) in lane.drain().zip(&rules) {
         match policy.action(*rule) {
             Action::Bypass => lan.bypass(mbuf, frames, cx),
             Action::Drop => cx.drop_frames(mbuf, DropReason::Policy, frames),
@@ -270,7 +270,9 @@ fn admit_clear(lane: &mut Lane, cx: &mut Context<'_>, lan: &mut Egress) {
                 if p.enforce != Enforce::Both || failed_open {
                     lan.bypass(mbuf, frames, cx);
                 } else {
-                    cx.drop_frames(mbuf, DropReason::Cleartext, frames);
+                    let path_mtu = icmp::is_esp_too_big(mbuf.data(), headers);
+                    let reason = if path_mtu { DropReason::PathMtu } else { DropReason::Cleartext };
+                    cx.drop_frames(mbuf, reason, frames);
                 }
             }
         }

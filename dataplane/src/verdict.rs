@@ -59,6 +59,8 @@ drop_reasons! {
         "check the group's SAs with `getvpnctl sa list`; expired or deleted SAs must be replaced";
     Cleartext, "cleartext", "came in the clear from the WAN though policy says it must be encrypted",
         "the sender is not a member, or has lost its SAs, or its policy differs";
+    PathMtu, "path_mtu", "an ICMP error of a router on the WAN: ESP did not fit its next link",
+        "lower the link's `mtu` to what the path carries: packets of full size are lost there";
     TooBig, "too_big", "larger than the link's MTU after encryption and must not be fragmented",
         "normal during path MTU discovery; if it lasts, check that ICMP reaches the sender";
     TransportFragment, "transport_fragment", "a fragment met a transport-mode SA and could not be reassembled first",

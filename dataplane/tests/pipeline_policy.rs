@@ -232,3 +232,35 @@ fn what_explain_says_of_a_packet_is_what_becomes_of_it() {
     let mixed = FiveTuple { src: ours.into(), ..v6 };
     assert_eq!(m.snapshot.explain(&mixed), Err(ExplainError::Families(mixed.src, mixed.dst)));
 }
+
+#[test]
+fn a_router_that_says_that_esp_did_not_fit_is_told_from_other_cleartext() {
+    let v4 = |kind, code, protocol| {
+        let mut quoted = [0; 28];
+        (quoted[0], quoted[9]) = (0x45, protocol);
+        raw4(1, &[&[kind, code, 0, 0, 0, 0, 5, 0x50][..], &quoted].concat())
+    };
+    let v6 = |kind, next| {
+        let mut quoted = [0; 48];
+        (quoted[0], quoted[6]) = (0x60, next);
+        let message = [&[kind, 0, 0, 0, 0, 0, 5, 0x50][..], &quoted].concat();
+        let mut frame = udp6(&message[..message.len() - 8]);
+        frame[20] = 58;
+        frame.truncate(54);
+        frame.extend(message);
+        frame
+    };
+    for (frame, reason) in [
+        (v4(3, 4, 50), DropReason::PathMtu),
+        (v4(3, 4, 6), DropReason::Cleartext),
+        (v4(3, 3, 50), DropReason::Cleartext),
+        (raw4(1, &[3, 4, 0, 0]), DropReason::Cleartext),
+        (v6(2, 50), DropReason::PathMtu),
+        (v6(1, 50), DropReason::Cleartext),
+        (v6(2, 17), DropReason::Cleartext),
+    ] {
+        let mut m = Member::new(&protected(), 1500);
+        m.wan_in(&[frame.clone()]);
+        assert_eq!(m.drops(reason), 1, "{frame:02x?} {:?}", m.tally);
+    }
+}

@@ -62,6 +62,23 @@ fn is_error(frame: &[u8], headers: &Headers) -> bool {
     frame.get(headers.upper_at()..headers.end()).and_then(<[u8]>::first).is_none_or(|kind| is_error(*kind))
 }
 
+/// Whether the packet says of ESP that it does not fit: a router between the members has met a smaller MTU
+/// than the links are configured to (RFC 792, RFC 4443 section 3.2). It is addressed to the host that the
+/// packet inside came from, which knows nothing of ESP.
+#[must_use]
+pub fn is_esp_too_big(frame: &[u8], headers: &Headers) -> bool {
+    let upper = frame.get(headers.upper_at()..headers.end()).unwrap_or_default();
+    let (Some(&[kind, code, ..]), Some(quoted)) = (upper.first_chunk::<HEADER>(), upper.get(HEADER..)) else {
+        return false;
+    };
+    let protocol_at = match (headers.version, headers.protocol, kind, code) {
+        (Version::V4, protocol::ICMP, DESTINATION_UNREACHABLE, FRAGMENTATION_NEEDED) => 9,
+        (Version::V6, protocol::ICMPV6, PACKET_TOO_BIG, _) => 6,
+        _ => return false,
+    };
+    quoted.get(protocol_at) == Some(&protocol::ESP)
+}
+
 /// Writes a frame with "destination unreachable, fragmentation needed and DF set" (RFC 792, RFC 1191
 /// section 4) about the IPv4 packet in `frame`. `mtu` is in octets of IP packet. Returns the length of
 /// the new frame; `None` if the packet is not IPv4 or `out` is shorter than the frame;
