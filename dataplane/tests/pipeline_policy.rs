@@ -260,7 +260,7 @@ fn a_router_that_says_that_esp_did_not_fit_is_told_from_other_cleartext() {
         (v6(2, 17), DropReason::Cleartext),
     ] {
         let mut m = Member::new(&protected(), 1500);
-        m.wan_in(&[frame.clone()]);
+        m.wan_in(std::slice::from_ref(&frame));
         assert_eq!(m.drops(reason), 1, "{frame:02x?} {:?}", m.tally);
     }
 }
