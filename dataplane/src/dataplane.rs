@@ -146,6 +146,7 @@ impl Dataplane {
         let signals = Arc::new(Signals {
             stop: AtomicBool::new(false),
             last_received: (0..count).map(|_| CachePadded::new(AtomicU64::new(now))).collect(),
+            last_round: (0..count).map(|_| CachePadded::new(AtomicU64::new(now))).collect(),
             ended: (0..count).map(|_| AtomicBool::new(false)).collect(),
         });
         let mut dataplane = Dataplane {
@@ -276,6 +277,15 @@ impl Dataplane {
         Duration::from_secs_f64(idle as f64 / cycles_hz() as f64)
     }
 
+    /// The worker that has not come round for longest, and for how long. More than some hundredths of a second: it
+    /// hangs, or has no core to itself.
+    #[must_use]
+    pub fn slowest_worker(&self) -> (usize, Duration) {
+        let rounds = self.signals.last_round.iter().map(|at| at.load(Ordering::Relaxed));
+        let (worker, last) = rounds.enumerate().min_by_key(|&(_, at)| at).unwrap_or((0, cycles()));
+        (worker, Duration::from_secs_f64(cycles().saturating_sub(last) as f64 / cycles_hz() as f64))
+    }
+
     /// Ends the workers, which first take what they hold to its verdicts, and returns the last counters.
     ///
     /// # Errors
@@ -328,6 +338,7 @@ mod tests {
         let signals = Arc::new(Signals {
             stop: AtomicBool::new(false),
             last_received: Box::default(),
+            last_round: Box::default(),
             ended: Box::new([AtomicBool::new(false)]),
         });
         let theirs = Arc::clone(&signals);

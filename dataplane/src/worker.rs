@@ -36,6 +36,8 @@ pub(crate) struct Signals {
     pub(crate) stop: AtomicBool,
     /// Entry n is written by worker n: when it last received something, in cycles.
     pub(crate) last_received: Box<[CachePadded<AtomicU64>]>,
+    /// Entry n is written by worker n, a hundred times a second: when it last came round, in cycles.
+    pub(crate) last_round: Box<[CachePadded<AtomicU64>]>,
     /// Entry n is set when worker n has ended, told to or not.
     pub(crate) ended: Box<[AtomicBool]>,
 }
@@ -104,6 +106,7 @@ impl Worker {
             let received = self.turn(now, &mut burst, &mut bin);
             if now >= next_expiry {
                 next_expiry = now + expiry_interval;
+                signals.last_round[self.number].store(now, Ordering::Relaxed);
                 self.each_station(now, &mut bin, |station, cx| station.way.expire(cx));
             }
             rest.after(received > 0 || self.lot.is_due());

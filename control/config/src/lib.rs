@@ -14,6 +14,7 @@ pub mod protocol;
 pub mod psk;
 mod reader;
 pub mod selector;
+pub mod service;
 #[cfg(test)]
 mod tests;
 mod unique;

@@ -10,6 +10,7 @@ use crate::reserve::{Pending, Reservations, StateError};
 use crate::udp::{GdoiPort, Sockets};
 use crate::{eal, lookups, manual};
 use dpdk::{Eal, EalError};
+use getvpn_config::service::{Service, status_line};
 use getvpn_ctl::reply::{Counters, Resync, SaDeleted, SpiKnown, Sync, SyncReply};
 use getvpn_ctl::server::{BindError, Call, ControlSocket, Limits};
 use getvpn_ctl::{Fault, FaultCode, Spi, render};
@@ -164,8 +165,16 @@ pub fn run(mut config: Config, machine: &Machine, options: &Options) -> Result<(
     })?;
     info!(event = "started", workers, links = config.links.len(), sas = policy.sas.len(), "member started");
 
-    let mut control =
-        Control { member, key_servers, plane, parking: config.parking, reservations, writing: None };
+    let mut control = Control {
+        member,
+        key_servers,
+        plane,
+        parking: config.parking,
+        reservations,
+        writing: None,
+        service: Service::from_environment(),
+        stalled: false,
+    };
     let port = port.map(|port| (port, config.control.multicast_interface));
     let ended = control.serve(&socket, port, &stop, options.until_idle);
     let counters = control.end();
@@ -197,6 +206,9 @@ struct Control {
     parking: ParkingLimits,
     reservations: Option<Reservations>,
     writing: Option<JoinHandle<(Pending, Result<(), StateError>)>>,
+    service: Service,
+    /// Whether a worker has not come round for so long that the service manager gets no sign of life.
+    stalled: bool,
 }
 
 impl Control {
@@ -222,6 +234,8 @@ impl Control {
             let mut sockets = sockets.map_err(|e| RunError::Runtime(e.to_string()))?;
             let mut ticks = tokio::time::interval(TICK);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+            // The workers run, the sockets are bound.
+            self.service.ready();
             let ended = loop {
                 tokio::select! {
                     biased;
@@ -259,6 +273,7 @@ impl Control {
                     }
                 }
             };
+            self.service.stopping();
             self.key_servers.stop(Instant::now());
             self.send(sockets.as_ref());
             // What is being written must be known before the exact counters are.
@@ -281,7 +296,34 @@ impl Control {
         }
         self.follow_key_servers(sockets, now)?;
         self.reserve(now).await;
+        if self.service.is_due(now) {
+            self.tell_service(now);
+        }
         Ok(())
+    }
+
+    /// Tells the service manager how it stands, and that it lives: only while every worker comes round.
+    fn tell_service(&mut self, now: Instant) {
+        let (worker, silent) = self.plane.slowest_worker();
+        let stalled = self.service.patience().is_some_and(|patience| silent > patience);
+        if stalled && !self.stalled {
+            error!(
+                event = "worker_stalled",
+                worker,
+                "worker {worker} has not come round for {silent:.1?}: no sign of life to the service manager until it does"
+            );
+        }
+        self.stalled = stalled;
+        let status = self.member.status(&self.plane, &self.key_servers, now);
+        let what = match stalled {
+            true => format!("worker {worker} hangs"),
+            false => format!("{} workers", status.workers),
+        };
+        let groups = status.groups.iter().map(|group| (group.name.as_str(), group.state.as_str()));
+        self.service.status(status_line(&what, groups));
+        if !stalled {
+            self.service.alive();
+        }
     }
 
     /// Takes some of the datagrams that are there: others may wait for this thread too.

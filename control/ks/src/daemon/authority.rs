@@ -8,6 +8,7 @@ use super::store::Job;
 use crate::config::{Config, ConfigError, Server};
 use crate::core::{Authority, CommandError, FreshKey, MemberId, Now, RekeyWhat, Uptime};
 use crate::serve::{Directory, endpoint_config, take_event};
+use getvpn_config::service::{Service, status_line};
 use getvpn_ctl::reply::{MemberChanged, Rekeyed, SyncReply};
 use getvpn_ctl::server::Call;
 use getvpn_ctl::{Command, Fault, FaultCode};
@@ -51,6 +52,7 @@ pub(super) struct Desk {
     pub batches: mpsc::Sender<Job>,
     pub counters: Shows,
     pub started: Instant,
+    pub service: Service,
 }
 
 /// What all clocks say.
@@ -77,6 +79,7 @@ pub(super) fn run(mut desk: Desk, mut inputs: mpsc::Receiver<Input>) {
     };
     runtime.block_on(async {
         let mut waiting = Vec::with_capacity(AT_ONCE);
+        desk.service.ready();
         loop {
             let mut replies = Vec::new();
             let mut stop = false;
@@ -94,8 +97,13 @@ pub(super) fn run(mut desk: Desk, mut inputs: mpsc::Receiver<Input>) {
             if stop {
                 return;
             }
-            let due = desk.authority.poll_timeout();
-            let due = due.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
+            // Here it has come round, and the store takes what it is given.
+            if desk.service.is_due(Instant::now()) {
+                desk.tell_service();
+            }
+            let longest = desk.service.every().unwrap_or(Duration::from_secs(3600));
+            let latest = Instant::now() + longest;
+            let due = desk.authority.poll_timeout().map_or(latest, |due| due.min(latest));
             tokio::select! {
                 n = inputs.recv_many(&mut waiting, AT_ONCE) => if n == 0 { return },
                 () = tokio::time::sleep_until(due.into()) => {}
@@ -118,11 +126,16 @@ impl Desk {
             }
             Input::Call(call) => self.answer(call, replies),
             Input::Reload => {
+                self.service.reloading();
                 if let Err(error) = self.reload(false) {
                     error!(event = "reload_failed", %error, "the configuration stays as it was: {error}");
                 }
+                self.service.ready();
             }
-            Input::Stop => return true,
+            Input::Stop => {
+                self.service.stopping();
+                return true;
+            }
         }
         false
     }
@@ -166,6 +179,15 @@ impl Desk {
                 call.answer(Err::<(), _>(other.not_here("a key server")));
             }
         }
+    }
+
+    /// Tells the service manager how it stands, and that it lives.
+    fn tell_service(&mut self) {
+        let status = answers::status(&self.authority, self.started);
+        let members: usize = self.authority.groups().map(|group| group.members().len()).sum();
+        let groups = status.groups.iter().map(|group| (group.name.as_str(), group.state.as_str()));
+        self.service.status(status_line(&format!("{members} members"), groups));
+        self.service.alive();
     }
 
     fn rekey(&mut self, group: &str, kek: bool) -> Result<Rekeyed, Fault> {

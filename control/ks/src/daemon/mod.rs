@@ -22,6 +22,7 @@ use crate::core::Authority;
 use crate::serve::{Directory, endpoint_config};
 use crate::store::{FileStore, Store, StoreError};
 use authority::{Desk, Input};
+use getvpn_config::service::Service;
 use getvpn_ctl::server::{BindError, ControlSocket, Limits};
 use getvpn_gdoi::crypto::SystemRandom;
 use network::{Network, NetworkError};
@@ -123,6 +124,7 @@ pub fn run(mut config: Config, file: &Path) -> Result<(), RunError> {
         batches,
         counters,
         started: Instant::now(),
+        service: Service::from_environment(),
     };
     let decider = thread::Builder::new()
         .name("authority".into())
