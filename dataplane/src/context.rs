@@ -5,6 +5,8 @@ use arrayvec::ArrayVec;
 use dpdk::{BURST, Burst, Mbuf, Mempool};
 
 use crate::counters::Tally;
+use crate::meter::Meter;
+use crate::offender::{Offender, Offenders, Seen};
 use crate::packet::Headers;
 use crate::parking::Lot;
 use crate::policy::Subject;
@@ -12,18 +14,33 @@ use crate::punt::PuntSender;
 use crate::snapshot::Snapshot;
 use crate::verdict::DropReason;
 
+/// The side of a link that a frame came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The cleartext side: the frame is on its way out.
+    Lan,
+    /// The ciphertext side: on its way in.
+    Wan,
+}
+
 /// A worker's surroundings during one burst.
 pub struct Context<'a> {
     /// Number of the worker, from 0: it seals with the sender ID of this place.
     pub worker: usize,
     /// Number of the link that the burst came from.
     pub link: u16,
+    /// The side of the link that it came from.
+    pub origin: Origin,
     /// When the burst was received, in cycles.
     pub now: u64,
     /// The SAs and policy in force for the whole burst.
     pub snapshot: &'a Snapshot,
     /// Counters of this worker and link.
     pub tally: &'a mut Tally,
+    /// Where a dropped packet is shown.
+    pub offenders: &'a mut Offenders,
+    /// Where time is measured.
+    pub meter: &'a mut Meter,
     /// Frames dropped during the burst, freed together.
     pub bin: &'a mut Burst,
     /// Where unknown SPIs are reported.
@@ -117,7 +134,26 @@ impl Context<'_> {
     #[inline]
     pub(crate) fn drop_frames(&mut self, mbuf: Mbuf, reason: DropReason, frames: u16) {
         self.tally.count_drops(reason, u64::from(frames));
+        self.accuse(&mbuf, reason);
         self.discard(mbuf);
+    }
+
+    /// Shows the packet that is dropped for `reason`, if none was just now.
+    #[inline(always)]
+    pub(crate) fn accuse(&mut self, mbuf: &Mbuf, reason: DropReason) {
+        if self.offenders.is_due(reason, self.now) {
+            let seen = Seen::of(mbuf.data());
+            self.show(seen, mbuf.pkt_len(), reason);
+        }
+    }
+
+    /// Shows what was seen of a packet that is dropped for `reason`.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn show(&mut self, seen: Seen, octets: usize, reason: DropReason) {
+        let octets = u16::try_from(octets).unwrap_or(u16::MAX);
+        let offender = Offender { at: self.now, link: self.link, origin: self.origin, octets, seen };
+        self.offenders.show(reason, &offender);
     }
 
     /// Frees a frame whose verdict others bear, with the rest of the burst's.

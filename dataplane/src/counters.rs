@@ -2,7 +2,7 @@
 //! ([`SaCounters`]). A worker writes its own and shares them by plain stores; the control thread
 //! reads them all, at one instant each. No counter is written by two threads.
 
-mod seqlock;
+pub(crate) mod seqlock;
 
 use crate::{
     sync::{AtomicU64, Ordering},

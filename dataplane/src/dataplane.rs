@@ -13,12 +13,15 @@ use thiserror::Error;
 use crate::counters::{SharedTally, Tally};
 use crate::exception::ExceptionPort;
 use crate::explain::{ExplainError, Explained, FiveTuple};
+use crate::meter::{Meter, Runtime, SharedMeter};
+use crate::offender::{Board, Offender, Offenders};
 use crate::parking::{Lot, ParkingLimits, ParkingUse, UseGauge};
 use crate::policy::PolicyState;
 use crate::ports::{self, PortsError};
 use crate::publish::{self, Publisher};
 use crate::punt::{self, PuntReceiver};
 use crate::snapshot::Snapshot;
+use crate::verdict::DropReason;
 use crate::worker::{Idle, LinkCounts, Signals, Worker};
 
 /// A LAN port wired to a WAN port.
@@ -119,6 +122,10 @@ pub struct Dataplane {
     punts: PuntReceiver,
     /// Indexed by worker.
     parking: Vec<UseGauge>,
+    /// Likewise.
+    boards: Vec<Arc<Board>>,
+    /// Likewise.
+    meters: Vec<Arc<SharedMeter>>,
     ports: Vec<Arc<Port>>,
     exceptions: Vec<ExceptionPort>,
     pool: Arc<Mempool>,
@@ -157,6 +164,8 @@ impl Dataplane {
             shared: Vec::new(),
             punts,
             parking: Vec::new(),
+            boards: Vec::new(),
+            meters: Vec::new(),
             ports,
             exceptions,
             pool: Arc::clone(&pool),
@@ -169,12 +178,18 @@ impl Dataplane {
             dataplane.shared.push(counts.iter().map(|c| Arc::clone(&c.shared)).collect());
             let lot = Lot::new(&config.parking, max_large, cycles_hz());
             dataplane.parking.push(lot.gauge());
+            let offenders = Offenders::new(cycles_hz());
+            let meter = Meter::new(cycles(), cycles_hz(), config.idle == Idle::Spin);
+            dataplane.boards.push(offenders.board());
+            dataplane.meters.push(meter.shared());
             let worker = Worker {
                 number,
                 stations,
                 counts,
                 snapshots,
                 punts,
+                offenders,
+                meter,
                 lot,
                 pool: Arc::clone(&pool),
                 large: Arc::clone(&large),
@@ -255,6 +270,28 @@ impl Dataplane {
     #[must_use]
     pub fn parking(&self) -> ParkingUse {
         self.parking.iter().map(UseGauge::read).sum()
+    }
+
+    /// The last packet that was dropped for each reason that has happened, with the worker that dropped it.
+    #[must_use]
+    pub fn offenders(&self) -> Vec<(DropReason, usize, Offender)> {
+        let mut last: Vec<(DropReason, usize, Offender)> = Vec::new();
+        for (worker, board) in self.boards.iter().enumerate() {
+            for (reason, offender) in board.read() {
+                match last.iter_mut().find(|(known, ..)| *known == reason) {
+                    Some(known) if known.2.at < offender.at => *known = (reason, worker, offender),
+                    Some(_) => {}
+                    None => last.push((reason, worker, offender)),
+                }
+            }
+        }
+        last
+    }
+
+    /// Where the time of each worker went, as of a hundredth of a second ago.
+    #[must_use]
+    pub fn runtime(&self) -> Vec<Runtime> {
+        self.meters.iter().map(|meter| meter.read()).collect()
     }
 
     /// The ports of one link after the other: LAN, WAN, and the exception port if there is one.
@@ -356,6 +393,8 @@ mod tests {
             shared: Vec::new(),
             punts: punt::channel(1, 1, 1).1,
             parking: Vec::new(),
+            boards: Vec::new(),
+            meters: Vec::new(),
             ports: Vec::new(),
             exceptions: Vec::new(),
             pool: Mempool::new("panic", 63, 0, 2048, None).unwrap(),

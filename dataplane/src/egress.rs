@@ -57,7 +57,7 @@ impl Egress {
     #[inline(always)]
     pub(crate) fn push(&mut self, mbuf: Mbuf, outgoing: Outgoing, frames: u16, cx: &mut Context<'_>) {
         if self.frames.is_full() {
-            self.make_room(cx.tally);
+            self.make_room(cx);
         }
         let octets = mbuf.pkt_len();
         self.frames.push(mbuf);
@@ -72,17 +72,17 @@ impl Egress {
 
     /// Sends everything that has collected. What the port does not take in time is dropped.
     #[inline]
-    pub fn flush(&mut self, tally: &mut Tally) {
+    pub fn flush(&mut self, cx: &mut Context<'_>) {
         let mut deadline = None;
         while !self.frames.is_empty() {
             let sent = self.queue.burst(&mut self.frames);
             for note in self.notes.drain(..sent) {
-                note.left(tally);
+                note.left(cx.tally);
             }
             if sent > 0 {
                 deadline = None;
             } else if cycles() >= *deadline.get_or_insert_with(|| cycles() + self.patience) {
-                self.give_up(tally);
+                self.give_up(cx);
             } else {
                 spin_loop();
             }
@@ -91,14 +91,18 @@ impl Egress {
 
     #[cold]
     #[inline(never)]
-    fn make_room(&mut self, tally: &mut Tally) {
-        self.flush(tally);
+    fn make_room(&mut self, cx: &mut Context<'_>) {
+        self.flush(cx);
     }
 
     #[cold]
-    fn give_up(&mut self, tally: &mut Tally) {
-        for note in self.notes.drain(..) {
-            tally.count_drops(DropReason::TxFull, u64::from(note.frames));
+    fn give_up(&mut self, cx: &mut Context<'_>) {
+        for (note, mbuf) in self.notes.drain(..).zip(&self.frames) {
+            // Our own frames and further fragments stand for none that was received.
+            if note.frames > 0 {
+                cx.tally.count_drops(DropReason::TxFull, u64::from(note.frames));
+                cx.accuse(mbuf, DropReason::TxFull);
+            }
         }
         dpdk::free_burst(&mut self.frames);
     }

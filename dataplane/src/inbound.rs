@@ -9,6 +9,7 @@ use dpdk::{BURST, Burst, HEADROOM, Mbuf};
 use crate::context::{Arrived, Context, Lane};
 use crate::egress::{Egress, Outgoing};
 use crate::fragment::Fragmenter;
+use crate::meter::Stage;
 use crate::packet::{Fragment, Headers, Parsed, esp, icmp, parse, protocol};
 use crate::parking::{Bay, Load};
 use crate::plausibility::Plausibility;
@@ -52,13 +53,17 @@ impl Inbound {
         if behind {
             self.resume(cx, lan);
         }
+        let received = burst.len();
         let mut secured = Lane::new();
         let mut clear = Lane::new();
         for mbuf in burst.drain(..) {
             self.sort(mbuf, cx, lan, &mut secured, &mut clear);
         }
+        cx.meter.lap(Stage::WanParse, received);
         if !clear.is_empty() {
+            let packets = clear.mbufs.len();
             admit_clear(&mut clear, cx, lan);
+            cx.meter.lap(Stage::WanPolicy, packets);
         }
         if behind {
             hold_back(&mut secured, cx);
@@ -141,8 +146,12 @@ impl Inbound {
         for (mbuf, headers) in lane.iter() {
             fates.push(admit(esp_of(mbuf, headers), table, cx.worker));
         }
+        let packets = lane.mbufs.len();
+        cx.meter.lap(Stage::Lookup, packets);
         decipher(lane, &mut fates, cx.worker);
+        cx.meter.lap(Stage::Open, packets);
         commit(lane, &mut fates, cx.worker);
+        cx.meter.lap(Stage::Replay, packets);
         let mut strangers = Lane::new();
         for ((mut mbuf, headers, frames), fate) in lane.drain().zip(&fates) {
             match fate.and_then(|sa| take_out(&mut mbuf, headers, sa, cx.worker)) {
@@ -156,8 +165,11 @@ impl Inbound {
                 Err(reason) => cx.drop_frames(mbuf, reason, frames),
             }
         }
+        cx.meter.lap(Stage::Unwrap, packets);
         if !strangers.is_empty() {
+            let packets = strangers.mbufs.len();
             self.turn_away(&mut strangers, cx, lan);
+            cx.meter.lap(Stage::Strangers, packets);
         }
     }
 

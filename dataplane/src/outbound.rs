@@ -10,6 +10,7 @@ use dpdk::{BURST, Burst, Mbuf, Mempool};
 use crate::context::{Arrived, Context, Lane};
 use crate::egress::{Egress, Outgoing};
 use crate::fragment::Fragmenter;
+use crate::meter::Stage;
 use crate::packet::{Fragment, Headers, Parsed, Version, parse};
 use crate::policy::{Action, Enforce, Protect, WithoutSa};
 use crate::reassembly::Fragments;
@@ -78,6 +79,7 @@ impl Outbound {
 
     /// Takes a burst from the LAN to its verdicts.
     pub fn process(&mut self, burst: &mut Burst, cx: &mut Context<'_>, exits: &mut Exits<'_>) {
+        let received = burst.len();
         let mut packets = Lane::new();
         for mbuf in burst.drain(..) {
             let Some(mbuf) = cx.contiguous(mbuf, 1) else { continue };
@@ -87,12 +89,15 @@ impl Outbound {
                 Parsed::Malformed(reason) => cx.drop(mbuf, reason),
             }
         }
+        cx.meter.lap(Stage::LanParse, received);
         if packets.is_empty() {
             return;
         }
+        let classified = packets.mbufs.len();
         let policy = &cx.snapshot.policy;
         let mut rules = [0; BURST];
         policy.classify(packets.subjects(), &mut rules);
+        cx.meter.lap(Stage::LanPolicy, classified);
         let mut wrapped = Wrapped { mbufs: Burst::new(), details: ArrayVec::new() };
         for ((mbuf, headers, frames), rule) in packets.drain().zip(&rules) {
             match policy.action(*rule) {
@@ -103,7 +108,10 @@ impl Outbound {
                 }
             }
         }
+        cx.meter.lap(Stage::Wrap, classified);
+        let packets = wrapped.mbufs.len();
         self.seal(&mut wrapped, cx, exits);
+        cx.meter.lap(Stage::Seal, packets);
     }
 
     /// Fragments that have waited too long are dropped.

@@ -14,6 +14,7 @@ use std::{
 
 use crate::plausibility::Plausibility;
 use crate::ring::{Consumer, Producer, ring};
+use crate::words::{address, address_words, halves};
 
 /// One message: packets came with an SPI that no SA has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -255,27 +256,5 @@ impl Punt {
             at,
             count,
         }
-    }
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "that is how it is cut in two")]
-fn halves(word: u64) -> [u32; 2] {
-    [(word >> 32) as u32, word as u32]
-}
-
-/// An address as two words, and whether it is of IPv4.
-#[expect(clippy::cast_possible_truncation, reason = "that is how it is cut in two")]
-fn address_words(address: IpAddr) -> ([u64; 2], bool) {
-    let bits = match address {
-        IpAddr::V4(v4) => v4.to_bits().into(),
-        IpAddr::V6(v6) => v6.to_bits(),
-    };
-    ([(bits >> 64) as u64, bits as u64], address.is_ipv4())
-}
-
-fn address([high, low]: [u64; 2], is_v4: bool) -> IpAddr {
-    match is_v4 {
-        true => IpAddr::V4(halves(low)[1].into()),
-        false => IpAddr::V6((u128::from(high) << 64 | u128::from(low)).into()),
     }
 }

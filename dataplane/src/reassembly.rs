@@ -4,6 +4,7 @@
 use dpdk::{Mbuf, Reassembler, Reassembly};
 
 use crate::context::{Arrived, Context};
+use crate::offender::Seen;
 use crate::packet::{Headers, Parsed, Version, parse};
 use crate::verdict::DropReason;
 
@@ -35,11 +36,18 @@ impl Fragments {
             return None;
         }
         let held = self.table.held();
+        let (failed, octets) = (DropReason::ReassemblyFailed, mbuf.pkt_len());
+        let seen = cx.offenders.is_due(failed, cx.now).then(|| Seen::of(mbuf.data()));
         let outcome = match headers.version {
             Version::V4 => self.table.push_v4(mbuf, headers.l2_len, cx.now),
             Version::V6 => self.table.push_v6(mbuf, headers.l2_len, cx.now),
         };
-        cx.tally.count_drops(DropReason::ReassemblyFailed, self.table.take_dead());
+        let died = self.table.take_dead();
+        cx.tally.count_drops(failed, died);
+        // The fragment that came is the one that the others of its datagram died for.
+        if let Some(seen) = seen.filter(|_| died > 0) {
+            cx.show(seen, octets, failed);
+        }
         cx.tally.parked = (cx.tally.parked + self.table.held()).saturating_sub(held);
         let mbuf = match outcome {
             Reassembly::Done(mbuf) => mbuf,
@@ -82,7 +90,7 @@ impl Fragments {
     }
 
     fn bury(&mut self, older_than: u64, reason: DropReason, cx: &mut Context<'_>) {
-        self.table.expire(older_than);
+        self.table.expire(older_than, |fragment| cx.accuse(fragment, reason));
         let died = self.table.take_dead();
         cx.tally.count_drops(reason, died);
         cx.tally.parked = cx.tally.parked.saturating_sub(died);

@@ -9,11 +9,13 @@ use std::time::Duration;
 use crossbeam::utils::CachePadded;
 use dpdk::{Burst, Mempool, RxQueue, cycles, cycles_hz};
 
-use crate::context::{Arrived, Context};
+use crate::context::{Arrived, Context, Origin};
 use crate::counters::{SharedTally, Tally};
 use crate::egress::{Egress, Outgoing};
 use crate::exception::Diverter;
 use crate::inbound::Inbound;
+use crate::meter::{Meter, Stage};
+use crate::offender::Offenders;
 use crate::outbound::{Exits, Mail, Outbound};
 use crate::parking::Lot;
 use crate::publish::Subscriber;
@@ -59,6 +61,8 @@ pub(crate) struct Worker {
     pub(crate) counts: Vec<LinkCounts>,
     pub(crate) snapshots: Subscriber<Snapshot>,
     pub(crate) punts: PuntSender,
+    pub(crate) offenders: Offenders,
+    pub(crate) meter: Meter,
     pub(crate) lot: Lot<Arrived>,
     pub(crate) pool: Arc<Mempool>,
     pub(crate) large: Arc<Mempool>,
@@ -101,15 +105,19 @@ impl Worker {
         let mut bin = Burst::new();
         let expiry_interval = cycles_hz() / EXPIRY_RATE;
         let mut next_expiry = cycles() + expiry_interval;
+        let mut busy = false;
         while !self.signals.stop.load(Ordering::Relaxed) {
             let now = cycles();
+            self.meter.begin(now, busy);
             let received = self.turn(now, &mut burst, &mut bin);
             if now >= next_expiry {
                 next_expiry = now + expiry_interval;
                 signals.last_round[self.number].store(now, Ordering::Relaxed);
                 self.each_station(now, &mut bin, |station, cx| station.way.expire(cx));
+                self.meter.publish();
             }
-            rest.after(received > 0 || self.lot.is_due());
+            busy = received > 0 || self.lot.is_due();
+            rest.after(busy);
         }
         self.finish(&mut burst, &mut bin);
     }
@@ -121,6 +129,9 @@ impl Worker {
             let received = station.rx.burst(burst);
             if received == 0 && !station.way.has_mail() && !cx.lot.is_due() {
                 return false;
+            }
+            if received > 0 {
+                cx.meter.received(cx.origin, received);
             }
             total += received;
             cx.tally.rx += received as u64;
@@ -150,6 +161,7 @@ impl Worker {
             station.way.drain(cx);
             true
         });
+        self.meter.publish();
     }
 
     /// Does something at every station, under one snapshot for all, and shows what was counted where
@@ -168,10 +180,13 @@ impl Worker {
             let mut cx = Context {
                 worker: self.number,
                 link: station.link,
+                origin: station.way.origin(),
                 now,
                 snapshot,
                 tally: &mut counts.tally,
                 bin,
+                offenders: &mut self.offenders,
+                meter: &mut self.meter,
                 punts: &mut self.punts,
                 lot: &mut self.lot,
                 pool: &self.pool,
@@ -187,6 +202,14 @@ impl Worker {
 
 impl Way {
     #[inline]
+    fn origin(&self) -> Origin {
+        match self {
+            Way::Inbound { .. } => Origin::Wan,
+            Way::Outbound { .. } => Origin::Lan,
+        }
+    }
+
+    #[inline]
     fn has_mail(&self) -> bool {
         match self {
             Way::Inbound { mail, .. } | Way::Outbound { own: Some(mail), .. } => !mail.is_empty(),
@@ -196,6 +219,7 @@ impl Way {
 
     #[inline]
     fn process(&mut self, burst: &mut Burst, cx: &mut Context<'_>) {
+        let received = burst.len();
         match self {
             Way::Inbound { pipeline, lan, mail, host } => {
                 while let Some(frame) = mail.pop() {
@@ -205,14 +229,16 @@ impl Way {
                     host.divert(burst, cx);
                 }
                 pipeline.process(burst, cx, lan);
-                lan.flush(cx.tally);
+                lan.flush(cx);
+                cx.meter.lap(Stage::WanTransmit, received);
             }
             Way::Outbound { pipeline, wan, lan, own } => {
                 while let Some(frame) = own.as_ref().and_then(|own| own.pop()) {
                     wan.push(frame, Outgoing::Own, 0, cx);
                 }
                 pipeline.process(burst, cx, &mut Exits { wan, lan });
-                wan.flush(cx.tally);
+                wan.flush(cx);
+                cx.meter.lap(Stage::LanTransmit, received);
             }
         }
     }

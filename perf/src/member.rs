@@ -8,10 +8,12 @@ use crossbeam::queue::ArrayQueue;
 use dpdk::{Burst, Mempool, Port, PortConfig, Reassembler, TxQueue, cycles, cycles_hz};
 use getvpn_dataplane::counters::{SharedTally, Tally};
 use getvpn_dataplane::inbound::Inbound;
+use getvpn_dataplane::meter::Meter;
+use getvpn_dataplane::offender::Offenders;
 use getvpn_dataplane::outbound::{Exits, Mail, Outbound};
 use getvpn_dataplane::parking::Lot;
 use getvpn_dataplane::punt::{self, PuntReceiver, PuntSender};
-use getvpn_dataplane::{Arrived, Context, Egress, Fragmenter, Fragments, ParkingLimits, Snapshot};
+use getvpn_dataplane::{Arrived, Context, Egress, Fragmenter, Fragments, Origin, ParkingLimits, Snapshot};
 
 use crate::workload::Side;
 
@@ -30,6 +32,8 @@ pub struct Member {
     punt_sender: PuntSender,
     lot: Lot<Arrived>,
     shared: SharedTally,
+    offenders: Offenders,
+    meter: Meter,
 }
 
 /// Where mbufs come from and go to.
@@ -87,6 +91,8 @@ impl Member {
             punt_sender: senders.pop().context("a punt sender")?,
             lot: Lot::new(&ParkingLimits::default(), 16, cycles_hz()),
             shared: SharedTally::new(),
+            offenders: Offenders::new(cycles_hz()),
+            meter: Meter::new(cycles(), cycles_hz(), true),
             pool: Arc::clone(&buffers.frames),
             large: Arc::clone(&buffers.large),
         })
@@ -101,12 +107,17 @@ impl Member {
     pub fn turn(&mut self, side: Side, snapshot: &Snapshot, burst: &mut Burst) {
         self.tally.rx += burst.len() as u64;
         self.tally.rx_octets += burst.iter().map(|mbuf| mbuf.pkt_len() as u64).sum::<u64>();
+        let now = cycles();
+        self.meter.begin(now, true);
         let mut cx = Context {
             worker: 0,
             link: 0,
-            now: cycles(),
+            origin: if side == Side::Inbound { Origin::Wan } else { Origin::Lan },
+            now,
             snapshot,
             tally: &mut self.tally,
+            offenders: &mut self.offenders,
+            meter: &mut self.meter,
             bin: &mut self.bin,
             punts: &mut self.punt_sender,
             lot: &mut self.lot,
@@ -116,11 +127,11 @@ impl Member {
         match side {
             Side::Inbound => {
                 self.inbound.process(burst, &mut cx, &mut self.lan);
-                self.lan.flush(&mut self.tally);
+                self.lan.flush(&mut cx);
             }
             Side::Outbound => {
                 self.outbound.process(burst, &mut cx, &mut Exits { wan: &mut self.wan, lan: &self.mail });
-                self.wan.flush(&mut self.tally);
+                self.wan.flush(&mut cx);
             }
         }
         dpdk::free_burst(&mut self.bin);

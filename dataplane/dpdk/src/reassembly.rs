@@ -171,13 +171,14 @@ impl Reassembler {
         if finish_v6(&mut datagram, l2_len) { Reassembly::Done(datagram) } else { self.bury(datagram) }
     }
 
-    /// Lets datagrams die that have become too old by `now`; a bounded number of them at a time.
-    pub fn expire(&mut self, now: u64) {
+    /// Lets datagrams die that have become too old by `now`; a bounded number of them at a time. `last_look` is
+    /// given each of their fragments before it is freed.
+    pub fn expire(&mut self, now: u64, last_look: impl FnMut(&Mbuf)) {
         // SAFETY: the table is this value's; the library stops when the death row, empty now, is full.
         unsafe {
             sys::rte_ip_frag_table_del_expired_entries(self.table.as_ptr(), &raw mut *self.death_row, now);
         }
-        self.free_dead();
+        self.free_dead(last_look);
     }
 
     /// How many fragments wait in the table.
@@ -199,7 +200,7 @@ impl Reassembler {
 
     /// Accounts for what a push has brought: a datagram, and the dead.
     fn take(&mut self, done: *mut sys::rte_mbuf) -> Option<Mbuf> {
-        self.free_dead();
+        self.free_dead(|_| {});
         let done = NonNull::new(done)?;
         // SAFETY: the library gives the whole datagram away; its segments are frames that were pushed.
         let mut datagram = unsafe { Mbuf::from_raw(done) };
@@ -220,11 +221,12 @@ impl Reassembler {
 
     /// Frees the fragments on the death row. Some are chained already, when the library found only then
     /// that they do not fit together.
-    fn free_dead(&mut self) {
+    fn free_dead(&mut self, mut last_look: impl FnMut(&Mbuf)) {
         let count = self.death_row.cnt as usize;
         for &raw in &self.death_row.row[..count] {
             // SAFETY: the library gives away what is on the death row, each a whole packet.
             let Some(dead) = NonNull::new(raw).map(|raw| unsafe { Mbuf::from_raw(raw) }) else { continue };
+            last_look(&dead);
             self.held -= dead.segments() as u64;
             self.dead += dead.segments() as u64;
         }

@@ -210,9 +210,9 @@ fn what_is_too_old_dies() {
     let second = cycles_hz();
     account.push(v4(&pool, 1, 0, 800, true), 0);
     account.push(v6(&pool, 1, 0, 800, true, false), second / 2);
-    account.table.expire(second / 1_000 * 1_000);
+    account.table.expire(second / 1_000 * 1_000, |_| {});
     assert_eq!(account.table.held(), 2, "a second is not more than a second");
-    account.table.expire(second + 1);
+    account.table.expire(second + 1, |_| {});
     account.check(0);
     assert_eq!((account.table.held(), account.dead), (1, 1));
     // Without being told: when its next fragment comes.
@@ -354,7 +354,7 @@ proptest! {
                 prop_assert_eq!(&data[headers..], counting(data.len() - headers).collect::<Vec<_>>());
             }
             if later_ms % 7 == 0 {
-                account.table.expire(now);
+                account.table.expire(now, |_| {});
                 account.check(0);
             }
         }

@@ -1,4 +1,4 @@
-//! A block of counters with one writer (a worker) and any number of readers (the control thread):
+//! A block of words with one writer (a worker) and any number of readers (the control thread):
 //! every read sees all of them as of one instant. The writer never waits; a reader that meets a write
 //! reads again.
 
@@ -7,7 +7,7 @@ use std::array;
 
 /// `HOT` numbers that change all the time and `COLD` ones that change seldom.
 #[derive(Debug)]
-pub(super) struct SeqLock<const HOT: usize, const COLD: usize> {
+pub(crate) struct SeqLock<const HOT: usize, const COLD: usize> {
     /// Odd while a write is under way. Written by the writer only.
     version: AtomicU64,
     hot: [AtomicU64; HOT],
@@ -15,7 +15,7 @@ pub(super) struct SeqLock<const HOT: usize, const COLD: usize> {
 }
 
 impl<const HOT: usize, const COLD: usize> SeqLock<HOT, COLD> {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             version: AtomicU64::new(0),
             hot: array::from_fn(|_| AtomicU64::new(0)),
@@ -25,7 +25,7 @@ impl<const HOT: usize, const COLD: usize> SeqLock<HOT, COLD> {
 
     /// Stores `hot`, and `cold` where given. One thread only.
     #[inline]
-    pub(super) fn write(&self, hot: &[u64; HOT], cold: Option<&[u64; COLD]>) {
+    pub(crate) fn write(&self, hot: &[u64; HOT], cold: Option<&[u64; COLD]>) {
         let version = self.version.load(Ordering::Relaxed);
         self.version.store(version.wrapping_add(1), Ordering::Relaxed);
         // A reader that sees any store below also sees the odd version above.
@@ -42,7 +42,7 @@ impl<const HOT: usize, const COLD: usize> SeqLock<HOT, COLD> {
     }
 
     /// All numbers as of one instant.
-    pub(super) fn read(&self) -> ([u64; HOT], [u64; COLD]) {
+    pub(crate) fn read(&self) -> ([u64; HOT], [u64; COLD]) {
         loop {
             let before = self.version.load(Ordering::Acquire);
             if before & 1 == 0 {
@@ -59,7 +59,7 @@ impl<const HOT: usize, const COLD: usize> SeqLock<HOT, COLD> {
 
     /// The writer's own look at what it last stored.
     #[inline]
-    pub(super) fn last_hot(&self, index: usize) -> u64 {
+    pub(crate) fn last_hot(&self, index: usize) -> u64 {
         self.hot[index].load(Ordering::Relaxed)
     }
 }

@@ -11,12 +11,14 @@ use dpdk::{Burst, Mbuf, Mempool, Port, PortConfig, Reassembler, cycles_hz};
 use etherparse::{IpNumber, PacketBuilder};
 use getvpn_dataplane::counters::Tally;
 use getvpn_dataplane::inbound::Inbound;
+use getvpn_dataplane::meter::Meter;
+use getvpn_dataplane::offender::Offenders;
 use getvpn_dataplane::outbound::{Exits, Mail, Outbound};
 use getvpn_dataplane::parking::Lot;
 use getvpn_dataplane::punt::{self, PuntReceiver, PuntSender};
 use getvpn_dataplane::transform::{Cipher, SealJob, Transform, seal_burst};
 use getvpn_dataplane::{
-    Arrived, Context, Direction, DropReason, Egress, Enforce, Fragmenter, Fragments, Group, Mode,
+    Arrived, Context, Direction, DropReason, Egress, Enforce, Fragmenter, Fragments, Group, Mode, Origin,
     ParkingLimits, PolicyState, Prefix, ReplayPolicy, Sa, SaParams, Selector, Snapshot, WithoutSa,
 };
 use zeroize::Zeroizing;
@@ -30,6 +32,8 @@ pub struct Out {
 
 pub struct Member {
     pub tally: Tally,
+    pub offenders: Offenders,
+    pub meter: Meter,
     pub snapshot: Snapshot,
     pub punts: PuntReceiver,
     pub now: u64,
@@ -59,7 +63,7 @@ struct Side {
 
 impl Side {
     fn new(pool: &Arc<Mempool>) -> Side {
-        let wire = RingPort::new(1, 1024).unwrap();
+        let wire = RingPort::new(1, 512).unwrap();
         let info = Port::by_name(wire.name()).unwrap();
         let config = PortConfig {
             rx_queues: 1,
@@ -105,6 +109,8 @@ impl Member {
         let fragments = || Fragments::new(Reassembler::new(64, 1000, None).unwrap());
         Member {
             tally: Tally::default(),
+            offenders: Offenders::new(cycles_hz()),
+            meter: Meter::new(0, cycles_hz(), true),
             snapshot: Snapshot::build(state, None).unwrap(),
             punts,
             now: cycles_hz(),
@@ -154,6 +160,15 @@ impl Member {
         out
     }
 
+    /// Frames from the LAN whose WAN nobody empties meanwhile.
+    pub fn stuff(&mut self, frames: &[Vec<u8>]) {
+        for chunk in frames.chunks(dpdk::BURST) {
+            let mut burst: Burst = chunk.iter().map(|f| self.mbuf(f)).collect();
+            self.process(&mut burst, true);
+        }
+        while !self.wan.collect().is_empty() {}
+    }
+
     /// What a worker does with a burst.
     fn process(&mut self, burst: &mut Burst, from_lan: bool) {
         self.tally.rx += burst.len() as u64;
@@ -161,9 +176,12 @@ impl Member {
         let mut cx = Context {
             worker: 0,
             link: 0,
+            origin: if from_lan { Origin::Lan } else { Origin::Wan },
             now: self.now,
             snapshot: &self.snapshot,
             tally: &mut self.tally,
+            offenders: &mut self.offenders,
+            meter: &mut self.meter,
             bin: &mut self.bin,
             punts: &mut self.punt_sender,
             lot: &mut self.lot,
@@ -173,10 +191,10 @@ impl Member {
         if from_lan {
             let mut exits = Exits { wan: &mut self.wan.egress, lan: &self.mail };
             self.outbound.process(burst, &mut cx, &mut exits);
-            self.wan.egress.flush(&mut self.tally);
+            self.wan.egress.flush(&mut cx);
         } else {
             self.inbound.process(burst, &mut cx, &mut self.lan.egress);
-            self.lan.egress.flush(&mut self.tally);
+            self.lan.egress.flush(&mut cx);
         }
         dpdk::free_burst(&mut self.bin);
     }
@@ -201,9 +219,12 @@ impl Member {
         let mut cx = Context {
             worker: 0,
             link: 0,
+            origin: Origin::Wan,
             now: self.now,
             snapshot: &self.snapshot,
             tally: &mut self.tally,
+            offenders: &mut self.offenders,
+            meter: &mut self.meter,
             bin: &mut self.bin,
             punts: &mut self.punt_sender,
             lot: &mut self.lot,
