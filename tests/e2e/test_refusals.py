@@ -20,6 +20,14 @@ def refused(member):
     return why
 
 
+def last_refused(key_server, reason):
+    """Whose the last message was that the key server refused for a reason, as `drops` says it."""
+    reply = key_server.ctl("drops")
+    [drop] = [drop for drop in reply["drops"] if drop["reason"] == reason]
+    assert reply["role"] == "ks" and drop["count"] >= 1 and drop["advice"]
+    return drop["last"]
+
+
 @pytest.mark.parametrize(("options", "server_says", "counted", "hint"), [
     ({"psk": "another key"}, "pre-shared keys differ", "pre-shared-key", "AUTHENTICATION-FAILED"),
     ({"group": {"phase1": ["aes128-sha256-modp2048"]}}, "no proposal chosen", "no-proposal", "NO-PROPOSAL-CHOSEN"),
@@ -32,6 +40,7 @@ def test_a_phase_1_that_is_refused_is_named_counted_and_hinted(tmp_path, options
         said = ks.wait_for(lambda: ks.events("message_refused"), "the key server's log")
         assert server_says in said[0]["why"] and said[0]["peer"].startswith(f"{ADDRESSES['b']}:")
         assert ks.ctl("counters")["drops"][counted] >= 1
+        assert last_refused(ks, counted)["peer"].startswith(f"{ADDRESSES['b']}:")
         assert not ks.ctl("member", "list", "finance")["members"]
 
 
@@ -52,6 +61,7 @@ def test_a_member_outside_its_groups_gets_an_authenticated_refusal_and_both_logs
         assert (said["group"], said["peer"]) == (named, f"{ADDRESSES['b']}:18849")
         assert server_says in said["reason"] and f"group {named}: registration of b.example.net" in said["message"]
         assert ks.ctl("counters")["key_server"][counted] >= 1
+        assert last_refused(ks, counted)["peer"] == f"{ADDRESSES['b']}:18849"
 
 
 def test_the_same_member_is_let_into_the_group_that_it_may_join(tmp_path):

@@ -34,6 +34,8 @@ impl Command {
         match self {
             Command::Status {}
             | Command::Counters { .. }
+            | Command::Drops { .. }
+            | Command::Runtime {}
             | Command::SaList {}
             | Command::SaShow { .. }
             | Command::Policy { .. }

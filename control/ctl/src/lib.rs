@@ -7,6 +7,7 @@ pub mod access;
 pub mod client;
 pub mod pages;
 mod protocol;
+pub mod rates;
 pub mod render;
 pub mod reply;
 pub mod server;

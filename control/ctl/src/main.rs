@@ -72,6 +72,17 @@ enum Request {
         #[arg(long)]
         per: bool,
     },
+    /// What is dropped or refused: how often, what it means, what to do, and whose was the last.
+    Drops {
+        /// Also the reasons that never happened.
+        #[arg(long)]
+        all: bool,
+        /// Leave the point in time that the next call's rates are since where it is.
+        #[arg(long)]
+        peek: bool,
+    },
+    /// Member: where its workers' time goes: load, cycles a packet by stage, size of bursts.
+    Runtime,
     /// Security associations.
     #[command(subcommand)]
     Sa(SaRequest),
@@ -178,6 +189,8 @@ impl Request {
         match self {
             Request::Status => Command::Status {},
             Request::Counters { per } => Command::Counters { per: *per },
+            Request::Drops { all, peek } => Command::Drops { all: *all, peek: *peek },
+            Request::Runtime => Command::Runtime {},
             Request::Sa(SaRequest::List) => Command::SaList {},
             Request::Sa(SaRequest::Show { spi }) => Command::SaShow { spi: *spi },
             Request::Sa(SaRequest::Delete { spi }) => Command::SaDelete { spi: *spi },
@@ -210,6 +223,8 @@ impl Request {
         Ok(match self {
             Request::Status => render::status(&parse::<reply::Status>(json)?),
             Request::Counters { .. } => render::counters(&parse::<reply::Counters>(json)?),
+            Request::Drops { .. } => render::drops(&parse::<reply::Drops>(json)?),
+            Request::Runtime => render::runtime(&parse::<reply::Runtime>(json)?),
             Request::Sa(SaRequest::List) => render::sa_list(&parse::<reply::SaList>(json)?),
             Request::Sa(SaRequest::Show { .. }) => render::sa_detail(&parse::<reply::SaDetail>(json)?),
             Request::Sa(SaRequest::Delete { .. }) => render::sa_deleted(&parse::<reply::SaDeleted>(json)?),

@@ -30,6 +30,19 @@ pub enum Command {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         per: bool,
     },
+    /// What is dropped or refused, why, how often, and whose was the last. Answered by [`crate::reply::Drops`].
+    #[serde(rename = "drops")]
+    Drops {
+        /// Reasons that never happened, too.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        all: bool,
+        /// Does not count as a call that the next one's rates are since.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        peek: bool,
+    },
+    /// Where the time of a member's workers goes. Answered by [`crate::reply::Runtime`].
+    #[serde(rename = "runtime")]
+    Runtime {},
     /// All SAs. Answered by [`crate::reply::SaList`].
     #[serde(rename = "sa list")]
     SaList {},
@@ -125,9 +138,11 @@ pub enum Command {
 
 impl Command {
     /// The names of all commands.
-    pub const NAMES: [&str; 16] = [
+    pub const NAMES: [&str; 18] = [
         "status",
         "counters",
+        "drops",
+        "runtime",
         "sa list",
         "sa show",
         "sa delete",
@@ -150,6 +165,8 @@ impl Command {
         match self {
             Command::Status {} => "status",
             Command::Counters { .. } => "counters",
+            Command::Drops { .. } => "drops",
+            Command::Runtime {} => "runtime",
             Command::SaList {} => "sa list",
             Command::SaShow { .. } => "sa show",
             Command::SaDelete { .. } => "sa delete",
@@ -319,6 +336,8 @@ mod tests {
             Command::Status {},
             Command::Counters { per: false },
             Command::Counters { per: true },
+            Command::Drops { all: true, peek: false },
+            Command::Runtime {},
             Command::SaList {},
             Command::SaShow { spi: Spi(0x0001_0001) },
             Command::SaDelete { spi: Spi(256) },

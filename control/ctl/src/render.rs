@@ -1,12 +1,14 @@
 //! Replies as tables for people: aligned, within 100 columns, coloured only when standard output is a
 //! terminal. Used by `getvpnctl`, and by the daemons at their end; does no I/O.
 
+mod inspect;
 mod key_server;
 mod key_server_sync;
 mod lookup;
 mod sync;
 mod text;
 
+pub use inspect::{drops, runtime};
 pub use key_server::{group_list, member_changed, member_list, rekeyed, reloaded};
 pub use key_server_sync::{key_server_sync, sync_reply};
 pub use lookup::{policy_hit, spi_known};

@@ -1,11 +1,13 @@
 //! What the daemons reply with, command by command. Written by a daemon's control thread, read by
 //! `getvpnctl` and by whoever parses `getvpnctl --json`. Fields are added, never renamed.
 
+mod inspect;
 mod key_server;
 mod key_server_sync;
 mod lookup;
 mod sync;
 
+pub use inspect::{DropDetail, Drops, Offender, Runtime, StageWork, Work, WorkerRuntime};
 pub use key_server::{
     AcknowledgedRekey, GroupDetail, GroupList, LastAsked, MemberChanged, MemberDetail, MemberList, Rekeyed,
     Reloaded, SidRun,
@@ -170,6 +172,18 @@ pub struct PortCounters {
     pub rx_no_buffer: u64,
     /// Frames that it could not send.
     pub tx_errors: u64,
+    /// Frames that it received.
+    #[serde(default)]
+    pub rx: u64,
+    /// Their octets, as the device counts them.
+    #[serde(default)]
+    pub rx_octets: u64,
+    /// Frames that it sent.
+    #[serde(default)]
+    pub tx: u64,
+    /// Their octets.
+    #[serde(default)]
+    pub tx_octets: u64,
 }
 
 /// The texts of a drop reason.

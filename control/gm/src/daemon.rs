@@ -4,6 +4,7 @@
 
 use crate::answers;
 use crate::config::{Config, ConfigError, Machine};
+use crate::inspect::Inspector;
 use crate::key_servers::KeyServers;
 use crate::member::Member;
 use crate::reserve::{Pending, Reservations, StateError};
@@ -165,6 +166,7 @@ pub fn run(mut config: Config, machine: &Machine, options: &Options) -> Result<(
     })?;
     info!(event = "started", workers, links = config.links.len(), sas = policy.sas.len(), "member started");
 
+    let inspector = Inspector::new(Instant::now(), config.workers.cores.clone());
     let mut control = Control {
         member,
         key_servers,
@@ -174,6 +176,7 @@ pub fn run(mut config: Config, machine: &Machine, options: &Options) -> Result<(
         writing: None,
         service: Service::from_environment(),
         stalled: false,
+        inspector,
     };
     let port = port.map(|port| (port, config.control.multicast_interface));
     let ended = control.serve(&socket, port, &stop, options.until_idle);
@@ -203,6 +206,7 @@ struct Control {
     member: Member,
     key_servers: KeyServers,
     plane: Dataplane,
+    inspector: Inspector,
     parking: ParkingLimits,
     reservations: Option<Reservations>,
     writing: Option<JoinHandle<(Pending, Result<(), StateError>)>>,
@@ -286,6 +290,7 @@ impl Control {
 
     async fn tick(&mut self, sockets: Option<&mut Sockets>, now: Instant) -> Result<(), DataplaneError> {
         self.plane.housekeeping()?;
+        self.inspector.tick(&self.plane, now);
         self.member.record_punts(self.plane.punts().drain(), &mut self.key_servers, now);
         let expired = self.member.expire(now);
         if !expired.is_empty() {
@@ -429,6 +434,11 @@ impl Control {
                 let ports = self.member.ports(&self.plane);
                 call.answer(Ok(answers::counters(&tallies(), ports, self.member.links(), per)));
             }
+            Command::Drops { all, peek } => {
+                let drops = self.inspector.drops(&self.plane, self.member.links(), all, peek, now);
+                call.answer(Ok(drops));
+            }
+            Command::Runtime {} => call.answer(Ok(self.inspector.runtime(&self.plane))),
             Command::SaList {} => call.answer(Ok(answers::sa_list(self.member.sad(), now))),
             Command::SaShow { spi } => {
                 let limit = |worker| self.reservations.as_ref()?.limit(spi.0, worker);

@@ -9,6 +9,7 @@ pub mod answers;
 pub mod config;
 pub mod daemon;
 pub mod eal;
+pub mod inspect;
 pub mod key_servers;
 pub mod lookups;
 pub use getvpn_config::logging;

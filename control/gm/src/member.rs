@@ -159,6 +159,10 @@ impl Member {
                     rx_errors: stats.rx_errors,
                     rx_no_buffer: stats.rx_no_buffer,
                     tx_errors: stats.tx_errors,
+                    rx: stats.rx_packets,
+                    rx_octets: stats.rx_octets,
+                    tx: stats.tx_packets,
+                    tx_octets: stats.tx_octets,
                 }
             })
             .collect()

@@ -26,6 +26,9 @@ fn all() -> Vec<(&'static str, String)> {
         "more_senders":true,"destination":"10.0.0.1","asked":"a"}"#;
     let kek = r#"{"spi":"s","sequence":1,"lifetime_left_s":1}"#;
     let last = r#"{"ago_s":1,"why":"w"}"#;
+    let work = r#"{"seconds":1.5,"load":0.5,"busy_cycles":1,"idle_cycles":1,"busy_turns":1,"idle_turns":1,"stalls":1,
+        "stalled_ms":1.5,"packets":1,"bursts":1,"burst_size":1.5,"cycles_per_packet":1.5,"stages":[{"direction":"d",
+        "stage":"s","meaning":"m","packets":1,"bursts":1,"cycles":1,"burst_size":1.5,"cycles_per_packet":1.5}]}"#;
     let changed = r#"{"group":"g","name":"n","removed":true}"#;
     vec![
         (
@@ -57,6 +60,24 @@ fn all() -> Vec<(&'static str, String)> {
                     r#"{{{TOTALS},"reasons":{{"c":{{"meaning":"m","advice":"a"}}}},"ports":[],"key_server":{{"c":1}}}}"#
                 ),
                 counters,
+            ),
+        ),
+        (
+            "drops",
+            widest(
+                r#"{"role":"gm","since":"s","since_s":1.5,"recent_s":1.5,"drops":[{"reason":"r","count":1,"more":1,
+                "per_s":1.5,"recent_per_s":1.5,"meaning":"m","advice":"a","last":{"ago_ms":1,"link":"l","from":"f",
+                "direction":"d","worker":1,"octets":1,"src":"10.0.0.1","dst":"10.0.0.1","protocol":50,"src_port":1,
+                "dst_port":1,"spi":"0x1","sequence":1,"src_mac":"s","dst_mac":"d","ethertype":"e",
+                "peer":"10.0.0.1:848"}}]}"#,
+                drops,
+            ),
+        ),
+        (
+            "runtime",
+            widest(
+                &format!(r#"{{"hz":1,"workers":[{{"worker":1,"core":1,"recent":{work},"total":{work}}}]}}"#),
+                runtime,
             ),
         ),
         ("sa list", widest(&format!(r#"{{"sas":[{{{SUMMARY}}}]}}"#), sa_list)),

@@ -1,6 +1,8 @@
 //! What the key server's endpoint counts.
 
 use crate::ike::Refusal;
+use std::net::SocketAddr;
+use std::time::Instant;
 
 /// Totals since the start. Every datagram that comes is in `received`, every one that changed nothing also
 /// under its reason.
@@ -28,15 +30,25 @@ pub struct ServerCounters {
     pub hints: u64,
     /// Messages and phase 1s refused, in the order of [`Refusal::ALL`].
     refused: [u64; Refusal::ALL.len()],
+    /// Whose the last of each was, and when.
+    last: [Option<(SocketAddr, Instant)>; Refusal::ALL.len()],
 }
 
 impl ServerCounters {
-    /// Counts a refusal.
-    pub(super) fn refuse(&mut self, refusal: impl Into<Option<Refusal>>) {
+    /// Counts a refusal of what came from `from`.
+    pub(super) fn refuse(&mut self, refusal: impl Into<Option<Refusal>>, from: SocketAddr, now: Instant) {
         let refusal = refusal.into();
-        for (_, count) in Refusal::ALL.iter().zip(&mut self.refused).filter(|(r, _)| Some(**r) == refusal) {
+        let rows = Refusal::ALL.iter().zip(&mut self.refused).zip(&mut self.last);
+        for ((_, count), last) in rows.filter(|((r, _), _)| Some(**r) == refusal) {
             *count += 1;
+            *last = Some((from, now));
         }
+    }
+
+    /// From whom and when the last message was that was refused for this.
+    #[must_use]
+    pub fn last_refused(&self, refusal: Refusal) -> Option<(SocketAddr, Instant)> {
+        Refusal::ALL.iter().zip(self.last).find(|(r, _)| **r == refusal).and_then(|(_, last)| last)
     }
 
     /// Every refusal with how often it happened.
@@ -58,6 +70,9 @@ impl ServerCounters {
         self.hints += other.hints;
         for (mine, theirs) in self.refused.iter_mut().zip(other.refused) {
             *mine += theirs;
+        }
+        for (mine, theirs) in self.last.iter_mut().zip(other.last) {
+            *mine = [*mine, theirs].into_iter().flatten().max_by_key(|(_, at)| *at);
         }
     }
 }

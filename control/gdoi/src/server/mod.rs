@@ -368,8 +368,8 @@ impl Server {
             // The registration has ended in the meantime.
             None | Some(Ok(None)) => {}
             Some(Err(error)) => {
-                self.counters.refuse(error.refusal());
                 let Some(from) = self.phase1s.get_mut(pull.phase1).map(|phase1| phase1.from) else { return };
+                self.counters.refuse(error.refusal(), from, now);
                 if self.may_tell(now) {
                     self.events.push_back(ServerEvent::Refused { from, why: error.to_string() });
                 }
@@ -401,7 +401,7 @@ impl Server {
         datagram: &[u8],
         error: &ServerError,
     ) {
-        self.counters.refuse(error.refusal());
+        self.counters.refuse(error.refusal(), from, now);
         if !self.may_tell(now) {
             return;
         }
@@ -447,7 +447,7 @@ impl Server {
                 let from = phase1.from;
                 let result = mode.handle_timeout(now, random);
                 if let Err(error) = result {
-                    self.counters.refuse(error.refusal());
+                    self.counters.refuse(error.refusal(), from, now);
                     if self.may_tell(now) {
                         self.events.push_back(ServerEvent::Refused { from, why: error.to_string() });
                     }

@@ -1,6 +1,9 @@
 //! What the authority counts, each with its name and meaning in one table.
 
+use getvpn_gdoi::group::EspSpi;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Instant;
 
 macro_rules! counts {
     ($($variant:ident, $name:literal, $meaning:literal;)*) => {
@@ -62,26 +65,71 @@ counts! {
     AskedUnreachable, "invalid-spi-unreachable", "INVALID-SPI from a member that has to register again.";
 }
 
+impl Count {
+    /// Whether it counts what came to nothing.
+    #[must_use]
+    pub fn is_refusal(self) -> bool {
+        !matches!(
+            self,
+            Count::Registrations
+                | Count::SnapshotsMoved
+                | Count::Rekeys
+                | Count::PushesMade
+                | Count::PushesSent
+                | Count::Acknowledgements
+                | Count::MissedRekeys
+                | Count::AskedAnswered
+                | Count::AskedCoalesced
+        )
+    }
+}
+
+/// Who had something counted, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Last {
+    /// Where the message came from.
+    pub from: SocketAddr,
+    /// The SPI that it was about.
+    pub spi: Option<EspSpi>,
+    /// When.
+    pub at: Instant,
+}
+
 /// The counters, all since the server's start.
 #[derive(Clone, Debug)]
-pub struct Counters([u64; Count::ALL.len()]);
+pub struct Counters {
+    counts: [u64; Count::ALL.len()],
+    last: [Option<Last>; Count::ALL.len()],
+}
 
 impl Default for Counters {
     fn default() -> Self {
-        Self([0; Count::ALL.len()])
+        Self { counts: [0; Count::ALL.len()], last: [None; Count::ALL.len()] }
     }
 }
 
 impl Counters {
     /// Counts one.
     pub fn add(&mut self, count: Count) {
-        self.0[count as usize] += 1;
+        self.counts[count as usize] += 1;
+    }
+
+    /// Counts one that `last` had counted.
+    pub fn add_of(&mut self, count: Count, last: Last) {
+        self.add(count);
+        self.last[count as usize] = Some(last);
+    }
+
+    /// Whose the last was, where that is known.
+    #[must_use]
+    pub fn last(&self, count: Count) -> Option<Last> {
+        self.last[count as usize]
     }
 
     /// How many there were.
     #[must_use]
     pub fn get(&self, count: Count) -> u64 {
-        self.0[count as usize]
+        self.counts[count as usize]
     }
 
     /// All by name.

@@ -27,7 +27,7 @@ mod time;
 pub use access::{Access, NoAccess, Peer, PeerSettings, Proof, Who};
 pub use asked::{Asked, LastAsk};
 pub use authority::{Authority, CommandError, Limits, RekeyWhat, ReloadPlan, Settings};
-pub use counters::{Count, Counters};
+pub use counters::{Count, Counters, Last};
 pub use event::{AskOutcome, Event, What, Why};
 pub use group::{Difference, Group, Slot, Snapshot, differences};
 pub use kek::{Fate, FreshKey, Kek, KekEntry, Sequence};

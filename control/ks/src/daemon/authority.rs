@@ -1,14 +1,15 @@
 //! The authority's thread: takes what happens, lets the authority decide, and passes on what follows as
 //! batches. Does no I/O but reading the configuration again.
 
-use super::answers;
 use super::network::bound;
 use super::shard::{Orders, Shows, ToShard};
 use super::store::Job;
+use super::{answers, drops};
 use crate::config::{Config, ConfigError, Server};
 use crate::core::{Authority, CommandError, FreshKey, MemberId, Now, RekeyWhat, Uptime};
 use crate::serve::{Directory, endpoint_config, take_event};
 use getvpn_config::service::{Service, status_line};
+use getvpn_ctl::rates::Readings;
 use getvpn_ctl::reply::{MemberChanged, Rekeyed, SyncReply};
 use getvpn_ctl::server::Call;
 use getvpn_ctl::{Command, Fault, FaultCode};
@@ -53,6 +54,8 @@ pub(super) struct Desk {
     pub counters: Shows,
     pub started: Instant,
     pub service: Service,
+    /// Of what is refused.
+    pub readings: Readings,
 }
 
 /// What all clocks say.
@@ -144,6 +147,10 @@ impl Desk {
         match call.command.clone() {
             Command::Status {} => call.answer(Ok(answers::status(&self.authority, self.started))),
             Command::Counters { .. } => call.answer(Ok(answers::counters(&self.authority, &self.counters))),
+            Command::Drops { all, peek } => {
+                let (authority, shows) = (&self.authority, &self.counters);
+                call.answer(Ok(drops::drops(authority, shows, &mut self.readings, all, peek)));
+            }
             Command::SaList {} => call.answer(Ok(answers::sa_list(&self.authority, Instant::now()))),
             Command::GroupList {} => call.answer(Ok(answers::group_list(&self.authority, Instant::now()))),
             Command::Sync {} => call.answer(Ok(SyncReply::KeyServer(answers::sync(&self.authority)))),
@@ -170,7 +177,8 @@ impl Desk {
                     result.map_err(|error| Fault::new(FaultCode::InvalidArgument, error.to_string()));
                 replies.push(Box::new(move || call.answer(result)));
             }
-            other @ (Command::SaShow { .. }
+            other @ (Command::Runtime {}
+            | Command::SaShow { .. }
             | Command::SaDelete { .. }
             | Command::Policy { .. }
             | Command::Spi { .. }

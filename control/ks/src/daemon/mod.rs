@@ -12,6 +12,7 @@
 
 mod answers;
 mod authority;
+mod drops;
 mod log;
 mod network;
 mod shard;
@@ -113,6 +114,7 @@ pub fn run(mut config: Config, file: &Path) -> Result<(), RunError> {
         .name("store".into())
         .spawn(move || store::run(store, jobs, outlets, failed))
         .map_err(RunError::Runtime)?;
+    let started = Instant::now();
     let desk = Desk {
         authority,
         directory,
@@ -123,8 +125,9 @@ pub fn run(mut config: Config, file: &Path) -> Result<(), RunError> {
         orders,
         batches,
         counters,
-        started: Instant::now(),
         service: Service::from_environment(),
+        started,
+        readings: drops::readings(started),
     };
     let decider = thread::Builder::new()
         .name("authority".into())

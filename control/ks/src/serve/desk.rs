@@ -61,13 +61,13 @@ fn acknowledgement(
     datagram: &[u8],
     random: &mut dyn Random,
 ) {
-    let Ok(ack) = Ack::parse(datagram) else { return authority.count(Count::AckMalformed) };
+    let Ok(ack) = Ack::parse(datagram) else { return authority.count(now, from, Count::AckMalformed) };
     let Some((kek, request)) = authority.acknowledged_under(ack.kek()) else {
-        return authority.count(Count::AckUnknown);
+        return authority.count(now, from, Count::AckUnknown);
     };
     match ack.verify(kek.spi, &kek.keys, request) {
         Ok(ack) => authority.acknowledged(now, from, ack.kek, ack.sequence, random),
-        Err(_) => authority.count(Count::AckForged),
+        Err(_) => authority.count(now, from, Count::AckForged),
     }
 }
 

@@ -3,6 +3,7 @@
 //! counted. Nothing is ever deleted.
 
 use super::super::access::Peer;
+use super::super::counters::Last;
 use super::super::event::{AskOutcome, Event, What};
 use super::super::member::{MemberId, MemberKey};
 use super::super::time::Now;
@@ -14,7 +15,8 @@ impl Authority {
     /// An INVALID-SPI that phase 1 has authenticated.
     pub fn invalid_spi(&mut self, now: Now, peer: &Peer, spi: EspSpi, random: &mut dyn Random) -> AskOutcome {
         let outcome = self.ask(now, peer, spi, random);
-        self.out.counters.add(outcome.counted_as());
+        let last = Last { from: peer.address, spi: Some(spi), at: now.instant };
+        self.out.counters.add_of(outcome.counted_as(), last);
         outcome
     }
 

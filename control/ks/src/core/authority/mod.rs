@@ -9,7 +9,7 @@ mod restore;
 pub use command::{CommandError, RekeyWhat, ReloadPlan};
 
 use super::access::Access;
-use super::counters::{Count, Counters};
+use super::counters::{Count, Counters, Last};
 use super::group::{Context, Group};
 use super::kek::{FreshKey, Kek};
 use super::limit::TokenBucket;
@@ -137,9 +137,9 @@ impl Authority {
         })
     }
 
-    /// Counts something that came to nothing.
-    pub fn count(&mut self, count: Count) {
-        self.out.counters.add(count);
+    /// Counts something that came to nothing, from `from`.
+    pub fn count(&mut self, now: Now, from: SocketAddr, count: Count) {
+        self.out.counters.add_of(count, Last { from, spi: None, at: now.instant });
     }
 
     /// Lets `work` change a group.
@@ -181,7 +181,7 @@ impl Authority {
         let count = group.and_then(|id| {
             self.with_group(now, id, random, |group, context| group.acknowledge(from, kek, sequence, context))
         });
-        self.out.counters.add(count.unwrap_or(Count::AckUnknown));
+        self.count(now, from, count.unwrap_or(Count::AckUnknown));
     }
 
     /// Does what is due by now.

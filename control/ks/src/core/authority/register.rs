@@ -46,7 +46,7 @@ impl Authority {
             if may { Ok(key) } else { Err(Refusal::Busy) }
         });
         match admitted {
-            Err(why) => self.refuse(pull, &peer, group, why),
+            Err(why) => self.refuse(now, pull, &peer, group, why),
             Ok(key) => self.offer(now, Waiting { pull, key, peer, group }),
         }
     }
@@ -102,7 +102,7 @@ impl Authority {
             return;
         };
         if let Err(why) = self.key(now, pull, &pending, sender_ids_wanted, random) {
-            self.refuse(pull, &pending.peer, pending.group, why);
+            self.refuse(now, pull, &pending.peer, pending.group, why);
             // Sender IDs that are used up start again, for when it comes back.
             self.with_group(now, pending.group, random, |group, context| group.handle_time(context));
         }
@@ -213,8 +213,8 @@ impl Authority {
         Ok(())
     }
 
-    fn refuse(&mut self, pull: PullRef, peer: &Peer, group: GroupId, why: Refusal) {
-        self.out.counters.add(why.count());
+    fn refuse(&mut self, now: Now, pull: PullRef, peer: &Peer, group: GroupId, why: Refusal) {
+        self.count(now, peer.address, why.count());
         let name = self.access.identify(peer).map_or_else(|_| peer.proof.to_string(), |key| key.to_string());
         // A group that is not served has no name here, only the number that was asked for.
         let known = self.groups.get(&group).map(|group| group.settings().name.as_str().into());
