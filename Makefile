@@ -49,6 +49,18 @@ deps-test: .venv/complete
 release: deps-build
 	$(CARGO) build --locked --release -p getvpn-gm -p getvpn-ks -p getvpn-ctl
 
+# Debian packages of the three programs, in $(TARGET)/deb. BINARIES=target/quick packs what is compiled there already.
+deb: $(if $(BINARIES),,release)
+	@packaging/install deb
+	@packaging/deb $(or $(BINARIES),$(TARGET)/release) $(TARGET)/deb
+
+# Installs, configures, runs, hangs, upgrades, removes and purges them on a Debian 12 of its own, booted in a container: as
+# root, some minutes. It compiles as `make test` does.
+deb-test: $(if $(BINARIES),,quick)
+	@packaging/install deb deb-test
+	@DEB_BUILD_OPTIONS=noautodbgsym packaging/deb $(or $(BINARIES),$(TARGET)/quick) $(TARGET)/deb-test
+	@python3 tests/deb/packages.py $(TARGET)/deb-test
+
 # --- the stages of `make test` ---------------------------------------------------------------
 
 fmt:

@@ -339,7 +339,9 @@ def test_hugepages_of_this_machine_are_reserved_and_given_back():
 
 def test_the_shell_scripts_are_clean():
     root = SCRIPTS.parent
-    scripts = [SCRIPTS / name for name in ("setup", "check", "undo", "bind", "isolate")]
+    scripts = [SCRIPTS / name for name in ("setup", "check", "undo", "bind", "isolate")] + [root / "packaging/deb"]
+    scripts += [*root.glob("packaging/debian/*.postinst"), *root.glob("packaging/debian/*.prerm"),
+                *root.glob("packaging/debian/*.postrm")]
     assert shutil.which("shellcheck"), "packaging/install test"
     done = subprocess.run(["shellcheck", "-x", "-P", "SCRIPTDIR", *scripts], cwd=root, capture_output=True, text=True,
                           timeout=60)
