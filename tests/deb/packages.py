@@ -26,6 +26,7 @@ name = "site"
 lan = "net_null0"
 wan = "net_null1"
 mtu = 1500
+{exception}
 [control]
 socket = "/run/getvpn/gm.sock"
 state = "/var/lib/getvpn/gm"
@@ -42,13 +43,19 @@ NO_HUGE = '"--no-huge", "-m", "512", "--no-pci"'
 
 
 class Machine:
-    """A booted container."""
+    """A booted container, with a network of its own."""
 
     def __init__(self, root, packages):
         self.root = root
+        container = ["systemd-nspawn", "--quiet", "--directory", root, "--register=no", "--keep-unit", "--machine=getvpn-deb",
+                     f"--bind-ro={packages}:/packages", "--console=pipe"]
+        # What they depend on is fetched while there is a network: nothing else is to be reached later.
+        fetch = "apt-get -qq update && apt-get -qq -y --no-install-recommends --download-only install /packages/*.deb"
+        subprocess.run([*container, "--resolv-conf=copy-host", "sh", "-c", fetch], stdin=subprocess.DEVNULL, check=True,
+                       stdout=subprocess.DEVNULL, timeout=600)
         self.boot = subprocess.Popen(
-            ["systemd-nspawn", "--quiet", "--directory", root, "--boot", "--register=no", "--keep-unit", "--machine=getvpn-deb",
-             f"--bind-ro={packages}:/packages", "--console=pipe", "--resolv-conf=copy-host"],
+            # Not by --private-network: /sys would lack what DPDK looks for.
+            ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@" --capability=CAP_NET_ADMIN', "sh", *container, "--boot"],
             stdin=subprocess.DEVNULL, stdout=(root.parent / "boot.log").open("wb"), stderr=subprocess.STDOUT)
         self.leader = None
 
@@ -65,7 +72,8 @@ class Machine:
 
     def run(self, command, status=0):
         """The output of a shell command in the container; it must end with this status, or with any if that is None."""
-        enter = ["nsenter", f"--target={self.leader}", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd"]
+        enter = ["nsenter", f"--target={self.leader}", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root",
+                 "--wd"]
         env = ["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "DEBIAN_FRONTEND=noninteractive"]
         done = subprocess.run([*enter, *env, "sh", "-c", command], stdin=subprocess.DEVNULL, capture_output=True, text=True,
                               timeout=600)
@@ -125,10 +133,36 @@ def newer(packages, to):
         shutil.rmtree(tree)
 
 
+def configure(machine, eal, exception="", lan="net_null0"):
+    core = int(machine.run("nproc --all")) - 1
+    config = GM.format(eal=eal, core=core, exception=exception).replace('lan = "net_null0"', f'lan = "{lan}"')
+    machine.write("/root/gm.toml", config)
+    machine.run("cat /root/gm.toml >/etc/getvpn/gm.toml && rm /root/gm.toml")
+
+
+def try_drop_ins(machine, eal):
+    """What the unit does not allow by itself."""
+    def with_drop_in(name):
+        directory = "/run/systemd/system/getvpn-gm.service.d"
+        machine.run(f"rm -rf {directory} && mkdir -p {directory} && "
+                    f"cp /usr/share/doc/getvpn-gm/examples/{name} {directory} && systemctl daemon-reload")
+
+    configure(machine, f'{eal}, "--vdev=net_tap0,iface=getvpn0"', 'exception = "net_tap0"')
+    with_drop_in("tap.conf")
+    machine.run("systemctl restart getvpn-gm")
+    expect("getvpn0" in machine.run("ip -o link"), "with the drop-in tap.conf it has an exception port")
+    machine.run("ip link add lan0 type veth peer name host0 && ip link set lan0 up && ip link set host0 up")
+    configure(machine, f'{eal}, "--vdev=net_af_packet0,iface=lan0"', lan="net_af_packet0")
+    with_drop_in("af-packet.conf")
+    machine.run("systemctl restart getvpn-gm")
+    state = machine.run("systemctl is-active getvpn-gm", None)
+    expect(state == "active", "with the drop-in af-packet.conf it has a port of the kernel's")
+    machine.run("rm -r /run/systemd/system/getvpn-gm.service.d && systemctl daemon-reload")
+
+
 def try_packages(machine, *, hugepages):
     print(machine.run("systemctl --version | head -n 1; cat /etc/debian_version"))
     before = files(machine)
-    machine.run("apt-get -qq update")
     installed = machine.run("apt-get -qq -y --no-install-recommends install /packages/*.deb")
     expect("getvpn-gm is not started before it is configured" in installed, "installing says what comes next")
     for unit in ("getvpn-gm", "getvpn-ks"):
@@ -141,13 +175,11 @@ def try_packages(machine, *, hugepages):
         said = machine.run(f"runuser -u getvpn -- getvpn-{name} --config /etc/getvpn/{name}.toml --check", 2)
         expect("psk_file: there is no file" in said, f"getvpn-{name} --check asks for the key that is not there yet")
 
-    machine.run(f"printf '{PSK}' >/tmp/psk; for each in gm gm1; do install -o getvpn -m 600 /tmp/psk /etc/getvpn/$each.psk; done; "
+    machine.run(f"printf '{PSK}' >/tmp/psk && "
+                "for each in gm gm1; do install -o getvpn -m 600 /tmp/psk /etc/getvpn/$each.psk; done && "
                 "sed -i 's/192.0.2.1:848/127.0.0.1:848/; s/192.0.2.7/127.0.0.2/' /etc/getvpn/ks.toml")
-    core = machine.run("nproc --all")
-    eal = "" if hugepages else NO_HUGE
-    config = GM.format(eal=eal or '"--no-pci"', core=int(core) - 1)
-    machine.write("/root/gm.toml", config)
-    machine.run("cat /root/gm.toml >/etc/getvpn/gm.toml")
+    eal = '"--no-pci"' if hugepages else NO_HUGE
+    configure(machine, eal)
     for name in ("gm", "ks"):
         said = machine.run(f"runuser -u getvpn -- getvpn-{name} --config /etc/getvpn/{name}.toml --check")
         expect(said.endswith("OK"), f"getvpn-{name} --check", said)
@@ -169,7 +201,8 @@ def try_packages(machine, *, hugepages):
         return reply["groups"][0]
     seen = wait_for(lambda: (found := group())["sas"] and found, "a registration", 30)
     expect(True, "the member has registered with the key server", f"{seen['state']}, {seen['sas']} SAs")
-    status = wait_for(lambda: (text := machine.show("getvpn-gm", "StatusText")) and seen["state"] in text and text, "STATUS", 10)
+    status = wait_for(lambda: (text := machine.show("getvpn-gm", "StatusText")) and seen["state"] in text and text,
+                      "STATUS", 10)
     expect(True, "systemctl status says so", status)
     machine.run("systemctl reload getvpn-ks")
     expect(machine.run("systemctl is-active getvpn-ks") == "active", "the key server reads its configuration again")
@@ -182,6 +215,10 @@ def try_packages(machine, *, hugepages):
              and machine.run("systemctl is-active getvpn-gm", None) == "active", "a restart by the watchdog", 90)
     expect(True, "a member that hangs is ended by the watchdog and started again", f"{time.monotonic() - began:.0f} s")
     wait_for(lambda: group()["sas"], "a registration", 30)
+
+    try_drop_ins(machine, eal)
+    configure(machine, eal)
+    machine.run("systemctl restart getvpn-gm")
 
     edited = machine.run("sha256sum /etc/getvpn/gm.toml /etc/getvpn/ks.toml")
     pids = [machine.show(unit, "MainPID") for unit in ("getvpn-gm", "getvpn-ks")]
@@ -208,7 +245,7 @@ def try_packages(machine, *, hugepages):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("packages", type=pathlib.Path)
-    parser.add_argument("--hugepages", action="store_true", help="run the member on hugepages of this machine: 512 MB must be free")
+    parser.add_argument("--hugepages", action="store_true", help="the member takes hugepages: 512 MB must be free")
     arguments = parser.parse_args()
     packages = arguments.packages.resolve()
     base, root = packages.parent / "deb-test-base.tar", packages / "root"
