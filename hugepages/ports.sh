@@ -113,14 +113,17 @@ ExecStart=-/bin/sh -c 'cd /sys/bus/pci/devices/$address && echo vfio-pci >driver
 # Made by getvpn's hugepages/bind; hugepages/undo takes it away.
 [Unit]
 Description=Ports for getvpn
+# Early, so that nothing which configures the network has found them yet.
+DefaultDependencies=no
 Wants=network-pre.target
-Before=network-pre.target getvpn-gm.service
-After=systemd-udev-settle.service
+After=systemd-remount-fs.service systemd-modules-load.service systemd-udev-trigger.service
+Before=network-pre.target shutdown.target getvpn-gm.service
+Conflicts=shutdown.target
 
 [Service]
 Type=oneshot
 RemainAfterExit=yes
-ExecStart=modprobe vfio-pci$lines
+ExecStart=-/bin/sh -c 'modprobe vfio-pci'$lines
 
 [Install]
 WantedBy=multi-user.target

@@ -200,6 +200,17 @@ def test_ports_go_to_vfio_and_back_to_the_drivers_that_they_had(machine):
     assert machine.state() == before
 
 
+def test_systemd_understands_what_is_done_at_boot(machine):
+    machine.run("setup", "512")
+    machine.run("setup", "--size", "1G", "1024")
+    machine.run("bind", NIC, SECOND)
+    units = sorted(machine.path("etc/systemd/system").glob("*.service"))
+    names = ["getvpn-hugepages-1G.service", "getvpn-hugepages-2M.service", "getvpn-ports.service"]
+    assert [unit.name for unit in units] == names
+    done = subprocess.run(["systemd-analyze", "verify", "--man=no", *units], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and "getvpn" not in done.stderr, done.stderr
+
+
 def test_a_port_in_use_is_refused_unless_forced(machine):
     before = machine.state()
     said = machine.run("bind", NIC, MANAGEMENT, status=1)
