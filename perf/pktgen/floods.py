@@ -10,7 +10,7 @@ import captures
 import frames
 import rig as rigs
 from keyserver import KeyServer
-from rates import Books, Meter
+from rates import Meter
 from rig import LAN, WAN
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parents[2] / "tests" / "abuse"))
@@ -58,9 +58,7 @@ def measure(rig, good_rate, say):
         for each in FLOODS[::2] if rig.quick else FLOODS:
             results.append(trial(meter, member, good, forged, good_rate, each))
             say(f"flood {each} to 1: {results[-1].share:.1%} of good packets opened")
-        # What waited for an SA that no key server has is dropped when its time is over.
-        member.wait_until(lambda: member.ctl("counters")["parked"] == 0, "parked packets to be dropped")
-        return results, [Books(f"flood, {len(results)} trials", meter.taken, meter.received, member.ctl("counters"))]
+        return results, [meter.books(f"flood, {len(results)} trials", member)]
 
 
 def trial(meter, member, good, forged, rate, each):
@@ -69,12 +67,14 @@ def trial(meter, member, good, forged, rate, each):
         streams.append({"port": WAN, "file": str(forged), "rate": rate * each})
     before, asked = member.ctl("counters"), asks(member)
     answer = meter.generator.trial(streams, meter.rig.confirm_s)
-    after = member.ctl("counters")
+    meter.count(answer)
     sent = answer["streams"]
-    other = sent[1] if each else {"offered": 0, "refused": 0, "taken": 0}
+    taken = before["rx"] + sum(each["taken"] for each in sent)
+    # What waited for an SA that no key server has is dropped when its time is over.
+    member.wait_until(lambda: (c := member.ctl("counters"))["rx"] >= taken and c["parked"] == 0, "the flood to be dropped")
+    after = member.ctl("counters")
+    other = sent[1] if each else {"offered": 0, "refused": 0}
     received = answer["received"][LAN]["frames"]
-    meter.taken += sent[0]["taken"] + other["taken"]
-    meter.received += received
     return Flood(each, sent[0]["offered"], sent[0]["offered"] / answer["elapsed_s"], other["offered"],
                  other["offered"] / answer["elapsed_s"], sent[0]["refused"] + other["refused"], received,
                  unknown(after) - unknown(before), asks(member) - asked)

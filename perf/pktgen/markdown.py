@@ -212,7 +212,7 @@ def counters(results):
                     f"{c['parked']:,} | {drops} | {books.received:,} |")
     return "\n".join(["""## Counters
 
-`received = encrypted + decrypted + bypassed + parked + dropped`, and at both ends what the generator counted. Searches drive the
+The member accounts for every packet that it received, and both ends have counted the same. Searches drive the
 member beyond what it can do, on purpose: what it then has no room to send is `tx_full`.
 
 | trials | handed over | received | encrypted | decrypted | bypassed | parked | dropped | came back |

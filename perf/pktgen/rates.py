@@ -4,6 +4,7 @@ import dataclasses
 
 import frames
 import load
+from member import assert_nothing_unaccounted
 from rig import DECRYPT, ENCRYPT, LAN, WAN
 
 WAYS = {ENCRYPT: (LAN, WAN), DECRYPT: (WAN, LAN)}
@@ -47,9 +48,10 @@ class Books:
     def faults(self):
         """Where the figures do not add up; nothing where they do."""
         c, faults = self.counters, []
-        ended = sum(c[k] for k in ("encrypted", "decrypted", "bypassed", "parked")) + sum(c["drops"].values())
-        if c["rx"] != ended:
-            faults.append(f"{c['rx']} received, {ended} accounted for")
+        try:
+            assert_nothing_unaccounted(c)
+        except AssertionError:
+            faults.append("the member does not account for all that it received")
         if c["rx"] != self.taken:
             faults.append(f"the generator handed over {self.taken}, the member received {c['rx']}")
         if c["encrypted"] + c["decrypted"] != self.received:
@@ -67,9 +69,20 @@ class Meter:
     def trial(self, direction, size, rate, seconds):
         port, back = WAYS[direction]
         trial, answer = self.generator.one_way(self.rig.capture(direction, size), port, back, rate, seconds)
-        self.taken += answer["streams"][0]["taken"]
-        self.received += sum(each["frames"] for each in answer["received"])
+        self.count(answer)
         return trial
+
+    def count(self, answer):
+        """Adds a trial to the books."""
+        self.taken += sum(each["taken"] for each in answer["streams"])
+        self.received += sum(each["frames"] for each in answer["received"]) + answer["late"]
+
+    def books(self, name, member):
+        """What both have counted, once the member has looked at everything and what it then sent has come back."""
+        member.wait_until(lambda: (c := member.ctl("counters"))["rx"] >= self.taken and c["parked"] == 0, "all to be looked at")
+        last = self.generator.trial([], 0.05)
+        self.count(last)
+        return Books(name, self.taken, self.received, member.ctl("counters"))
 
     def rate(self, what, direction, size):
         before = load.waited_s(self.process)
@@ -97,7 +110,7 @@ def measure(rig, say):
             meter = Meter(rig, generator, member.process)
             mine = ways(meter, [(ENCRYPT, ENCRYPT), (DECRYPT, DECRYPT)], sizes, say)
             delays += later(meter, mine, say)
-            books.append(Books(f"{name}, {len(mine)} searches", meter.taken, meter.received, member.ctl("counters")))
+            books.append(meter.books(f"{name}, {len(mine)} searches", member))
         rates += mine
         if rig.with_testpmd and not jumbo:
             with rig.testpmd(IO) as (generator, pmd):

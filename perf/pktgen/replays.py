@@ -34,6 +34,8 @@ def once(meter, member, replay, number, frames):
     before = member.ctl("counters")
     stream = {"port": WAN, "file": str(meter.rig.capture(DECRYPT, size)), "rate": 20_000.0, "back": LAN, "most": frames}
     answer = meter.generator.trial([stream], 20)
+    taken = before["rx"] + answer["streams"][0]["taken"]
+    member.wait_until(lambda: member.ctl("counters")["rx"] >= taken, "all to be looked at")
     after = member.ctl("counters")
 
     def dropped(reason):

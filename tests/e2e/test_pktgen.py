@@ -100,6 +100,10 @@ def test_a_port_whose_other_end_is_gone_is_named(tmp_path):
             generator.one_way(tmp_path / "some.pcap", 7, 0, 1000, 0.1)
         with pytest.raises(captures.Failed, match=r"gone\.pcap"):
             generator.one_way(tmp_path / "gone.pcap", 0, 0, 1000, 0.1)
+        with pytest.raises(captures.Failed, match="a rate is from 1 to 1e9, not 0"):
+            generator.one_way(tmp_path / "some.pcap", 0, 0, 0, 0.1)
+        with pytest.raises(captures.Failed, match="not a command"):
+            generator.ask({"nonsense": 1})
 
 
 @pytest.mark.timeout(180)

@@ -18,8 +18,8 @@ use crate::ports::Ports;
 
 /// Frames that may be behind their time before that counts as held up.
 const MOST_BEHIND: u64 = 512;
-/// How long nothing arrives before all has arrived, and how long that is waited for.
-const QUIET_S: f64 = 0.05;
+/// How long nothing arrives before what has not come back counts as lost, and how long that is waited for.
+const QUIET_S: f64 = 0.2;
 const LONGEST_SETTLING_S: f64 = 3.0;
 /// What arrives is counted by tenths of a second.
 const SLICES_PER_S: u64 = 10;
@@ -55,6 +55,8 @@ pub struct Outcome {
     streams: Vec<Sent>,
     /// By port.
     received: Vec<Received>,
+    /// What arrived between the trials and belongs to none.
+    late: u64,
 }
 
 #[derive(Serialize, Default)]
@@ -106,7 +108,7 @@ impl Trial {
         let mut flows = self.streams.into_iter().map(|s| Flow::new(s, ports)).collect::<Result<Vec<_>>>()?;
         ports.check_links()?;
         let mut received = vec![Received::default(); ports.devices.len()];
-        discard(ports);
+        let late = discard(ports);
 
         let hz = cycles_hz();
         let start = cycles();
@@ -124,7 +126,9 @@ impl Trial {
         let offered_until = cycles();
 
         let (mut quiet_since, longest) = (cycles(), cycles() + in_cycles(LONGEST_SETTLING_S));
-        while cycles() < quiet_since + in_cycles(QUIET_S) && cycles() < longest {
+        let all_back =
+            |flows: &[Flow]| flows.iter().all(|f| f.back.is_none() || f.back_again >= f.sent.taken);
+        while !all_back(&flows) && cycles() < quiet_since + in_cycles(QUIET_S) && cycles() < longest {
             if collect(ports, &mut flows, &mut received, start, hz) > 0 {
                 quiet_since = cycles();
             }
@@ -135,6 +139,7 @@ impl Trial {
             held_up_s: seconds(held_up),
             streams: flows.into_iter().map(Flow::outcome).collect(),
             received,
+            late,
         })
     }
 }
@@ -259,14 +264,21 @@ fn collect(ports: &mut Ports, flows: &mut [Flow], received: &mut [Received], sta
     all
 }
 
-/// What arrived before the trial belongs to none.
-fn discard(ports: &mut Ports) {
+/// What arrived before the trial belongs to none; how many.
+fn discard(ports: &mut Ports) -> u64 {
     let mut burst = Burst::new();
+    let mut all = 0;
     for device in &mut ports.devices {
-        while device.rx.burst(&mut burst) > 0 {
+        loop {
+            let count = device.rx.burst(&mut burst);
+            if count == 0 {
+                break;
+            }
+            all += count as u64;
             free_burst(&mut burst);
         }
     }
+    all
 }
 
 fn seconds(cycles: u64) -> f64 {
