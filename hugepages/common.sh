@@ -9,6 +9,7 @@ proc=$root/proc
 units=$root/etc/systemd/system
 grub=$root/etc/default/grub.d
 record=$root/var/lib/getvpn-hugepages # what was found and what was made; across reboots, for `undo`
+here=$(dirname "$0") # as the scripts are called, also where a package has put them
 dry_run=no
 did=no  # whether `undo` found something
 told=no # where `set -e` ends a script, it must not end in silence

@@ -7,6 +7,7 @@ on a Debian 12 of its own, which is booted in a container with systemd. `make de
 import argparse
 import contextlib
 import json
+import os
 import pathlib
 import shutil
 import subprocess
@@ -230,9 +231,14 @@ def try_packages(machine, *, hugepages):
     expect(machine.run("sha256sum /etc/getvpn/gm.toml /etc/getvpn/ks.toml") == edited, "its configuration stayed as it was")
     wait_for(lambda: group()["sas"], "a registration", 30)
 
+    # What can be set up in a container: the kernel's command line.
+    machine.run("touch /etc/default/grub && printf '#!/bin/sh\\n' >/usr/sbin/update-grub && chmod 755 /usr/sbin/update-grub && "
+                "/usr/share/getvpn/hugepages/setup --by-grub 512 && test -e /etc/default/grub.d/getvpn-pages-2M.cfg")
     machine.run("apt-get -qq -y remove getvpn-gm getvpn-ks getvpn-ctl")
     left = machine.run("systemctl is-active getvpn-gm getvpn-ks; pgrep -l getvpn; ls /usr/sbin/getvpn* /usr/bin/getvpn*", None)
     expect(left.split() == ["inactive", "inactive"], "removed: stopped, and the programs are gone")
+    machine.run("test ! -e /etc/default/grub.d/getvpn-pages-2M.cfg")
+    expect(True, "with it went what its scripts had set up")
     machine.run("test -e /etc/getvpn/gm.toml && test -d /var/lib/getvpn/ks")
     expect(True, "configuration and state are kept until they are purged")
     machine.run("rm /etc/getvpn/*.psk")
@@ -247,6 +253,8 @@ def main():
     parser.add_argument("packages", type=pathlib.Path)
     parser.add_argument("--hugepages", action="store_true", help="the member takes hugepages: 512 MB must be free")
     arguments = parser.parse_args()
+    if os.geteuid() != 0:
+        raise SystemExit("this boots a container: run it as root")
     packages = arguments.packages.resolve()
     base, root = packages.parent / "deb-test-base.tar", packages / "root"
     if not base.exists():

@@ -311,11 +311,11 @@ def test_isolate_refuses_what_cannot_be(machine, cores, status, said):
 
 def test_check_says_what_is_missing_and_what_to_do(machine):
     said = machine.run("check", NIC, status=1)
-    assert "MISSING hugepages              a member wants 512 MB on one node: hugepages/setup 512" in said
+    assert f"MISSING hugepages              a member wants 512 MB on one node: {SCRIPTS}/setup 512" in said
     assert f"hugepages/bind {NIC}" in said
     machine.run("setup", "--node", "0", "512")
     machine.run("bind", NIC)
-    assert "only 0 MB of hugepages on its node 1: hugepages/setup --node 1 512" in machine.run("check", NIC, status=1)
+    assert f"only 0 MB of hugepages on its node 1: {SCRIPTS}/setup --node 1 512" in machine.run("check", NIC, status=1)
     machine.run("setup", "512")
     assert f"ok      port {NIC}      driver vfio-pci, NUMA node 1" in machine.run("check", NIC)
 
