@@ -13,8 +13,8 @@ import time
 
 import pytest
 
-from keyserver import KeyServer
-from member import Member, configuration, wait_for
+from keyserver import KeyServer, secret
+from member import BINARIES, Member, configuration, wait_for
 
 UNITS = pathlib.Path(__file__).resolve().parents[2] / "packaging/systemd"
 WATCHDOG = 3.0  # seconds
@@ -146,14 +146,41 @@ def test_signs_of_life_are_not_for_another_process(tmp_path, manager, monkeypatc
         assert "WATCHDOG=1" not in manager.heard
 
 
+def understood(unit):
+    """systemd has nothing to say about a unit and its drop-ins, but that the program is not installed."""
+    unit.write_text(re.sub(r"^(Exec\w+=)/usr/sbin/\S+", r"\1/bin/true", unit.read_text(), flags=re.MULTILINE))
+    verified = subprocess.run(["systemd-analyze", "verify", "--man=no", unit], capture_output=True, text=True, timeout=60)
+    about_it = [line for line in verified.stderr.splitlines() if unit.name in line]
+    assert verified.returncode == 0 and not about_it, verified.stderr
+
+
 @pytest.mark.parametrize("unit", sorted(UNITS.glob("*.service")), ids=lambda unit: unit.name)
 def test_the_units_are_understood_and_expose_little(tmp_path, unit):
     assert shutil.which("systemd-analyze"), "packaging/install test"
-    copy = tmp_path / unit.name
-    copy.write_text(re.sub(r"^(Exec\w+=)/usr/sbin/\S+", r"\1/bin/true", unit.read_text(), flags=re.MULTILINE))
-    verified = subprocess.run(["systemd-analyze", "verify", "--man=no", copy], capture_output=True, text=True, timeout=60)
-    about_it = [line for line in verified.stderr.splitlines() if unit.name in line]
-    assert verified.returncode == 0 and not about_it, verified.stderr
+    copy = pathlib.Path(shutil.copy(unit, tmp_path))
+    understood(copy)
     judged = subprocess.run(["systemd-analyze", "security", "--offline=true", "--threshold=25", copy],
                             capture_output=True, text=True, timeout=60)
     assert judged.returncode == 0, judged.stdout[-500:]
+
+
+def test_the_drop_ins_are_understood(tmp_path):
+    copy = pathlib.Path(shutil.copy(UNITS / "getvpn-gm.service", tmp_path))
+    drop_ins = tmp_path / "getvpn-gm.service.d"
+    drop_ins.mkdir()
+    for drop_in in UNITS.glob("*.conf"):
+        shutil.copy(drop_in, drop_ins)
+    understood(copy)
+
+
+@pytest.mark.parametrize("daemon", ["gm", "ks"])
+def test_the_example_lacks_only_the_key(tmp_path, daemon):
+    config = pathlib.Path(shutil.copy(UNITS.parent / f"examples/{daemon}.toml", tmp_path))
+    config.chmod(0o600)
+    config.write_text(re.sub(r"^cores = .*$", "cores = [0]", config.read_text(), flags=re.MULTILINE))
+    command = [BINARIES / f"getvpn-{daemon}", "--config", config, "--check"]
+    without = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    assert without.returncode == 2 and "psk_file: there is no file" in without.stderr, without.stderr
+    secret(tmp_path / ("gm.psk" if daemon == "gm" else "gm1.psk"))
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "OK\n", ""), done.stderr
