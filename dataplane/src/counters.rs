@@ -24,8 +24,10 @@ pub enum Kind {
 /// One row of the table of counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counter {
-    /// The name used in replies, metrics and JSON.
+    /// The name used in replies and JSON.
     pub name: &'static str,
+    /// The name used in metrics, which ends with the unit.
+    pub metric: &'static str,
     /// Counter or gauge.
     pub kind: Kind,
     /// What is counted, in one line.
@@ -35,7 +37,7 @@ pub struct Counter {
 /// Declares [`Tally`] and the table that replies, metrics and documentation are made from, so that no
 /// counter can be forgotten in one of them.
 macro_rules! tally {
-    ($($field:ident, $kind:ident, $meaning:literal;)*) => {
+    ($($field:ident, $kind:ident, $metric:literal, $meaning:literal;)*) => {
         /// What one worker counted on one link. Plain numbers, owned by the worker.
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub struct Tally {
@@ -47,7 +49,12 @@ macro_rules! tally {
         impl Tally {
             /// Every counter but the drops, in the order of the table.
             pub const COUNTERS: &'static [Counter] = &[
-                $(Counter { name: stringify!($field), kind: Kind::$kind, meaning: $meaning },)*
+                $(Counter {
+                    name: stringify!($field),
+                    metric: $metric,
+                    kind: Kind::$kind,
+                    meaning: $meaning,
+                },)*
             ];
 
             /// The sum of all drops stands last, as it tells whether any drop counter has changed.
@@ -64,23 +71,23 @@ macro_rules! tally {
 }
 
 tally! {
-    rx, Counter, "frames received";
-    rx_octets, Counter, "octets received, from the Ethernet header on";
-    tx, Counter, "frames that an egress port took";
-    tx_octets, Counter, "octets that an egress port took, from the Ethernet header on";
-    decrypted, Counter, "frames received from the WAN that were opened and sent to the LAN";
-    encrypted, Counter, "frames received from the LAN that were sealed and sent to the WAN";
-    bypassed, Counter, "frames that crossed unchanged";
-    to_exception, Counter, "frames received from the WAN for this machine itself, handed to the exception port";
-    parked, Gauge, "frames held now: fragments that wait for the rest of their datagram, and packets that wait for an SA with their SPI";
-    released, Counter, "frames that waited for their SA and went on when it came";
-    fragments, Counter, "frames sent beyond the first for a packet that had to be fragmented";
-    icmp, Counter, "ICMP errors that this member originated";
-    from_exception, Counter, "frames of this machine itself, from the exception port, sent to the WAN";
-    punts, Counter, "unknown SPIs told to the control thread";
-    punts_suppressed, Counter, "packets with an unknown SPI that was told already, or for which there was no room";
-    implausible, Counter, "packets with an unknown SPI that no key server has given out";
-    punts_lost, Counter, "unknown SPIs not told because the control thread was behind";
+    rx, Counter, "rx_frames", "frames received";
+    rx_octets, Counter, "rx_bytes", "octets received, from the Ethernet header on";
+    tx, Counter, "tx_frames", "frames that an egress port took";
+    tx_octets, Counter, "tx_bytes", "octets that an egress port took, from the Ethernet header on";
+    decrypted, Counter, "decrypted_frames", "frames received from the WAN that were opened and sent to the LAN";
+    encrypted, Counter, "encrypted_frames", "frames received from the LAN that were sealed and sent to the WAN";
+    bypassed, Counter, "bypassed_frames", "frames that crossed unchanged";
+    to_exception, Counter, "to_exception_frames", "frames received from the WAN for this machine itself, handed to the exception port";
+    parked, Gauge, "parked_frames", "frames held now: fragments that wait for the rest of their datagram, and packets that wait for an SA with their SPI";
+    released, Counter, "released_frames", "frames that waited for their SA and went on when it came";
+    fragments, Counter, "fragment_frames", "frames sent beyond the first for a packet that had to be fragmented";
+    icmp, Counter, "icmp_error_frames", "ICMP errors that this member originated";
+    from_exception, Counter, "from_exception_frames", "frames of this machine itself, from the exception port, sent to the WAN";
+    punts, Counter, "unknown_spis_told", "unknown SPIs told to the control thread";
+    punts_suppressed, Counter, "unknown_spi_frames_not_told", "packets with an unknown SPI that was told already, or for which there was no room";
+    implausible, Counter, "implausible_spi_frames", "packets with an unknown SPI that no key server has given out";
+    punts_lost, Counter, "unknown_spis_lost", "unknown SPIs not told because the control thread was behind";
 }
 
 /// How many numbers are copied at every publish: the table, and the sum of drops.

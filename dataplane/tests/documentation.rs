@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use getvpn_dataplane::DropReason;
-use getvpn_dataplane::counters::Tally;
+use getvpn_dataplane::counters::{Kind, Tally};
 
 #[test]
 fn the_page_on_counters_is_the_tables_in_the_code() {
@@ -33,13 +33,15 @@ fn page_on_counters() -> String {
          ```\n\n\
          Verdicts are counted in frames received: a datagram that came in three fragments and was opened counts \
          as three decrypted.\n\n\
-         | counter | kind | meaning |\n|---|---|---|\n",
+         | counter | metric | kind | meaning |\n|---|---|---|---|\n",
     );
     for counter in Tally::COUNTERS {
         let kind = format!("{:?}", counter.kind).to_lowercase();
-        writeln!(page, "| `{}` | {kind} | {} |", counter.name, counter.meaning).unwrap();
+        let total = if counter.kind == Kind::Counter { "_total" } else { "" };
+        let (name, metric, meaning) = (counter.name, counter.metric, counter.meaning);
+        writeln!(page, "| `{name}` | `getvpn_gm_{metric}{total}` | {kind} | {meaning} |").unwrap();
     }
-    page.push_str("\n## Why packets are dropped\n\n| reason | meaning | what to look at |\n|---|---|---|\n");
+    page.push_str("\n## Why packets are dropped\n\nThe metric is `getvpn_gm_dropped_frames_total`, with the reason as a label.\n\n| reason | meaning | what to look at |\n|---|---|---|\n");
     for reason in DropReason::ALL {
         writeln!(page, "| `{}` | {} | {} |", reason.name(), reason.meaning(), reason.advice()).unwrap();
     }

@@ -25,6 +25,8 @@ ADDRESSES = {"a": f"{NETWORK}.2", "b": f"{NETWORK}.3"}
 SELECTORS = [{"src": "10.0.0.0/8", "dst": "10.0.0.0/8"}]
 PACKET = bytes(Ether(dst="02:00:00:00:00:02", src="02:00:00:00:00:01") / IP(src="10.1.0.1", dst="10.2.0.1") / UDP() / b"hello")
 
+LOG = ("--log-format", "json")
+
 TEK = {"transform": "aes-128-gcm", "lifetime_s": 3600, "mode": "tunnel", "selectors": SELECTORS}
 KEK = {"cipher": "aes-128-cbc", "lifetime_s": 86400, "signature": "ecdsa-p256"}
 REKEY = {"transport": "unicast", "retransmits": 2, "interval_s": 1, "acknowledge": True}
@@ -33,12 +35,12 @@ REKEY = {"transport": "unicast", "retransmits": 2, "interval_s": 1, "acknowledge
 class Process:
     """A program whose output is a log of JSON lines; as a context manager it is killed at the end."""
 
-    def __init__(self, work, name, command, netns=None):
+    def __init__(self, work, name, command, netns=None, before=()):
         self.work, self.log = work, work / f"{name}.log"
         in_netns = ["ip", "netns", "exec", netns] if netns else []
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen([*in_netns, *(str(word) for word in command)], cwd=work, stdin=subprocess.DEVNULL,
-                                            stdout=log, stderr=subprocess.STDOUT)
+            words = [str(word) for word in (*in_netns, *before, *command)]
+            self.process = subprocess.Popen(words, cwd=work, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
 
     def __enter__(self):
         return self
@@ -69,12 +71,13 @@ def events(log, name=None):
     return found
 
 
-def ks_configuration(*, teks=(TEK,), kek=None, rekey=None, peers=None, group=None, server=None, more_groups=()):
+def ks_configuration(*, teks=(TEK,), kek=None, rekey=None, peers=None, group=None, server=None, more_groups=(), metrics=None):
     """ks.toml with one group, or several that differ in name and number, and a pre-shared key for each member's address."""
     tables = [
         ("[server]", {"listen": [KS], "local_id": "ks.example.net", "store": "ks-store",
                       "phase1": ["aes256-sha256-ecp256"], **(server or {})}),
         ("[control]", {"socket": "ks.sock"}),
+        *([("[metrics]", metrics)] if metrics is not None else []),
     ]
     for peer in [{"address": f"{NETWORK}.0/24"}] if peers is None else peers:
         key = {"psk_file": "ks.psk"} if "address" in peer else {}
@@ -90,12 +93,12 @@ def ks_configuration(*, teks=(TEK,), kek=None, rekey=None, peers=None, group=Non
 class KeyServer(Process):
     """A running getvpn-ks."""
 
-    def __init__(self, work, config=None, netns=None):
+    def __init__(self, work, config=None, netns=None, *, psk=PSK, log=LOG, before=()):
         work.mkdir(exist_ok=True)
         self.config = work / "ks.toml"
         self.config.write_text(config or ks_configuration())
-        secret(work / "ks.psk")
-        super().__init__(work, "ks", [BINARIES / "getvpn-ks", "--config", "ks.toml", "--log-format", "json"], netns)
+        secret(work / "ks.psk", psk)
+        super().__init__(work, "ks", [BINARIES / "getvpn-ks", "--config", "ks.toml", *log], netns, before)
 
     def wait_until_it_answers(self):
         self.wait_for(lambda: (self.work / "ks.sock").exists() and self.try_ctl("status"), "the key server's control socket")
@@ -133,7 +136,7 @@ class RegisteringMember(Member):
     "b", whose LAN takes what it decrypts. Their WANs are joined. With `groups` it has those instead of one."""
 
     def __init__(self, work, name, *, key_servers=(KS,), group=None, groups=None, psk=PSK, sas=(), listen=None, netns=None,
-                 wan=None):
+                 wan=None, metrics=None, log=LOG, before=()):
         self.name, own = name, work / name
         own.mkdir(exist_ok=True)
         secret(own / "gm.psk", psk)
@@ -147,12 +150,12 @@ class RegisteringMember(Member):
         wan = wan or f"net_memif0,role={role},socket={socket},socket-abstract=no"
         config = configuration([f"net_pcap0,{lan}", wan], tables,
                                control={"listen": listen or f"{ADDRESSES[name]}:18849"},
-                               workers={"tx_wait_us": 100_000, "link_wait_ms": 0},
+                               workers={"tx_wait_us": 100_000, "link_wait_ms": 0}, metrics=metrics,
                                eal=[*EAL, f"--file-prefix=e2e-{name}-{os.getpid()}"])
         if name == "a":
             with contextlib.suppress(FileExistsError):
                 os.mkfifo(own / "lan-in")
-        super().__init__(own, config, "--log-format", "json", netns=netns)
+        super().__init__(own, config, *log, netns=netns, before=before)
         self.lan_in = None
         if name == "a":
             self.lan_in = open_pipe(own / "lan-in", self)

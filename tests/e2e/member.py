@@ -14,7 +14,8 @@ BINARIES = pathlib.Path(os.environ.get("GETVPN_BIN", "target/release")).resolve(
 EAL = ["--no-huge", "-m", "512", "--no-pci", "--no-shconf", "--no-telemetry"]
 
 
-def configuration(vdevs, groups=(), *, mtu=1500, policy=(), eal=EAL, workers=None, control=None, link=None):
+def configuration(vdevs, groups=(), *, mtu=1500, policy=(), eal=EAL, workers=None, control=None, link=None,
+                  metrics=None):
     """A member's gm.toml with one link, LAN on the first of the two devices and WAN on the second."""
     tables = [
         ("[eal]", {"args": [*eal, *(f"--vdev={vdev}" for vdev in vdevs)]}),
@@ -22,6 +23,7 @@ def configuration(vdevs, groups=(), *, mtu=1500, policy=(), eal=EAL, workers=Non
         ("[[link]]", {"name": "site", "lan": device(vdevs[0]), "wan": device(vdevs[1]), "mtu": mtu,
                      **(link or {})}),
         ("[control]", {"socket": "gm.sock", "state": "state", **(control or {})}),
+        *([("[metrics]", metrics)] if metrics is not None else []),
         *(("[[policy]]", rule) for rule in policy),
     ]
     for number, group in enumerate(groups, 1):
@@ -67,7 +69,7 @@ class Ended:
 class Member:
     """A running getvpn-gm; as a context manager it is killed at the end unless it has ended."""
 
-    def __init__(self, work, config, *arguments, netns=None):
+    def __init__(self, work, config, *arguments, netns=None, before=()):
         self.work = work
         (work / "gm.toml").write_text(config)
         (work / "gm.toml").chmod(0o600)  # it holds keys
@@ -75,7 +77,7 @@ class Member:
         in_netns = ["ip", "netns", "exec", netns] if netns else []
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [*in_netns, BINARIES / "getvpn-gm", "--config", "gm.toml", "--summary", "summary.json", *arguments],
+                [*in_netns, *before, BINARIES / "getvpn-gm", "--config", "gm.toml", "--summary", "summary.json", *arguments],
                 cwd=work, env={**os.environ, "RUNTIME_DIRECTORY": str(work)}, stdin=subprocess.DEVNULL, stdout=log,
                 stderr=subprocess.STDOUT)
 

@@ -10,6 +10,7 @@ mod error;
 pub mod files;
 pub mod interface;
 pub mod logging;
+pub mod metrics;
 pub mod protocol;
 pub mod psk;
 mod reader;

@@ -130,3 +130,37 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn metrics_are_off_without_their_section_and_on_the_loopback_with_it() {
+    let read = |text: &str| {
+        let mut warnings = Vec::new();
+        let document = Document::parse(Path::new("/x/a.toml"), text).unwrap();
+        let read = metrics::read(&document.root(), 9848, &mut warnings);
+        (read.map_err(|e| e.to_string()), warnings)
+    };
+    let at = |address: &str| Ok(Some(address.parse().unwrap()));
+    assert_eq!(read(""), (Ok(None), vec![]));
+    assert_eq!(read("[metrics]"), (at("127.0.0.1:9848"), vec![]));
+    assert_eq!(read("[metrics]\nlisten = \"\""), (Ok(None), vec![]));
+    assert_eq!(read("[metrics]\nlisten = \"[::1]:1\""), (at("[::1]:1"), vec![]));
+    let (address, warnings) = read("[metrics]\nlisten = \"0.0.0.0:9848\"");
+    assert_eq!(address, at("0.0.0.0:9848"));
+    assert!(
+        warnings[0]
+            .starts_with("/x/a.toml:2:10: metrics.listen: metrics are served at 0.0.0.0:9848 to whoever")
+    );
+    for (text, error) in [
+        (
+            "listen = 9848",
+            "2:10: metrics.listen: expected an address with its port, or \"\" to serve no metrics, found",
+        ),
+        ("listen = \"localhost:9848\"", "2:10: metrics.listen: \"localhost:9848\" is no address with a port"),
+        ("listen = \"239.1.1.1:9848\"", "2:10: metrics.listen: a multicast address"),
+        ("port = 9848", "2:1: metrics.port: there is no key `port` in metrics"),
+    ] {
+        let (result, _) = read(&format!("[metrics]\n{text}"));
+        let said = result.unwrap_err();
+        assert!(said.contains(error), "{said}");
+    }
+}

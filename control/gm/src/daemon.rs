@@ -7,6 +7,7 @@ use crate::config::{Config, ConfigError, Machine};
 use crate::inspect::Inspector;
 use crate::key_servers::KeyServers;
 use crate::member::Member;
+use crate::metrics::{self, Figures};
 use crate::reserve::{Pending, Reservations, StateError};
 use crate::udp::{GdoiPort, Sockets};
 use crate::{eal, lookups, manual};
@@ -20,6 +21,7 @@ use getvpn_dataplane::{
 };
 use getvpn_gdoi::crypto::SystemRandom;
 use getvpn_gdoi::member::Transmit;
+use getvpn_metrics::Listener;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -69,6 +71,9 @@ pub enum RunError {
     /// The control socket cannot be opened.
     #[error(transparent)]
     Socket(#[from] BindError),
+    /// Metrics cannot be served.
+    #[error(transparent)]
+    Metrics(#[from] getvpn_metrics::BindError),
     /// The GDOI port cannot be had.
     #[error(
         "[control] listen {0}: {1}; key servers answer to this port, so choose an address of this machine and a port \
@@ -135,6 +140,7 @@ pub fn run(mut config: Config, machine: &Machine, options: &Options) -> Result<(
         true => None,
         false => Some(GdoiPort::bind(listen, comes_later).map_err(|error| RunError::Port(listen, error))?),
     };
+    let metrics = config.metrics.map(Listener::bind).transpose()?;
     manual::install(groups, workers, member.sad_mut(), reservations.as_mut(), now)?;
     if let Some((reservations, plan)) = reservations.as_mut().and_then(|r| r.plan(now).map(|plan| (r, plan)))
     {
@@ -166,6 +172,8 @@ pub fn run(mut config: Config, machine: &Machine, options: &Options) -> Result<(
     })?;
     info!(event = "started", workers, links = config.links.len(), sas = policy.sas.len(), "member started");
 
+    // On the CPUs of this thread, which is EAL's main one by now: never on a worker's.
+    let questions = metrics::Questions::start(metrics).map_err(|e| RunError::Runtime(e.to_string()))?;
     let inspector = Inspector::new(Instant::now(), config.workers.cores.clone());
     let mut control = Control {
         member,
@@ -179,7 +187,7 @@ pub fn run(mut config: Config, machine: &Machine, options: &Options) -> Result<(
         inspector,
     };
     let port = port.map(|port| (port, config.control.multicast_interface));
-    let ended = control.serve(&socket, port, &stop, options.until_idle);
+    let ended = control.serve(&socket, port, questions, &stop, options.until_idle);
     let counters = control.end();
     print!("{}", render::counters(&counters));
     if let Some(path) = &options.summary {
@@ -221,6 +229,7 @@ impl Control {
         &mut self,
         socket: &ControlSocket,
         port: Option<(GdoiPort, Option<IpAddr>)>,
+        mut questions: metrics::Questions,
         stop: &Notify,
         until_idle: Option<Duration>,
     ) -> Result<(), RunError> {
@@ -259,6 +268,7 @@ impl Control {
                         }
                     }
                     Some(call) = waiting.recv() => self.answer(call, Instant::now()),
+                    Some(question) = questions.next() => question.answer(self.figures(Instant::now())),
                     result = &mut clients, if serving => {
                         serving = false;
                         if let Err(error) = result {
@@ -484,6 +494,10 @@ impl Control {
                 call.answer(Err::<(), _>(fault));
             }
         }
+    }
+
+    fn figures(&self, now: Instant) -> Figures {
+        Figures::gather(&self.member, &self.key_servers, &self.plane, &self.parking, now)
     }
 
     fn spi_known(&self, spi: Spi, now: Instant) -> SpiKnown {

@@ -127,6 +127,7 @@ mod tests {
                 multicast_interface: None,
                 invalid_spi_per_s: 100,
             },
+            metrics: None,
             local: Vec::new(),
             groups: Vec::new(),
             warnings: Vec::new(),

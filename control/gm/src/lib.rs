@@ -15,6 +15,7 @@ pub mod lookups;
 pub use getvpn_config::logging;
 pub mod manual;
 pub mod member;
+pub mod metrics;
 pub mod reserve;
 pub mod sad;
 pub mod udp;

@@ -168,6 +168,12 @@ impl Member {
             .collect()
     }
 
+    /// How many unknown SPIs are remembered, and how many were forgotten for want of room.
+    #[must_use]
+    pub fn unknown_figures(&self) -> (usize, u64) {
+        (self.unknown.iter().count(), self.unknown.evicted())
+    }
+
     /// The reply to `unknown-spi`; `lost` is how many punts the workers could not send.
     #[must_use]
     pub fn unknown_spis(&self, key_servers: &KeyServers, lost: u64, now: Instant) -> reply::UnknownSpis {

@@ -31,6 +31,8 @@ impl Credentials {
 /// A private key with its certificate, and whom we trust to certify the peer's.
 pub struct CertificateCredentials {
     chain: Vec<Vec<u8>>,
+    /// When the first of them ends, in seconds since 1970.
+    expires: u64,
     key: SigningKey,
     trust: Arc<TrustStore>,
 }
@@ -62,7 +64,9 @@ impl CertificateCredentials {
         if own.public_key() != key.verifying_key() {
             return Err(CredentialsError::OtherKey(own.subject()));
         }
-        Ok(Self { chain, key, trust })
+        let others = chain.iter().skip(1).filter_map(|der| Certificate::from_der(der).ok());
+        let expires = others.fold(own.not_after(), |end, other| end.min(other.not_after()));
+        Ok(Self { chain, expires, key, trust })
     }
 
     /// The method that the key signs for.
@@ -75,6 +79,12 @@ impl CertificateCredentials {
     #[must_use]
     pub fn chain(&self) -> &[Vec<u8>] {
         &self.chain
+    }
+
+    /// The last second, since 1970, in which our certificate and those it is sent with are all valid.
+    #[must_use]
+    pub fn expires(&self) -> u64 {
+        self.expires
     }
 
     /// Our private key.

@@ -169,6 +169,10 @@ pub enum MemberState {
 }
 
 impl MemberState {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Registering, Self::InStep, Self::Asking, Self::ReRegistering, Self::BackingOff, Self::Stopped];
+
     /// For replies.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -183,35 +187,38 @@ impl MemberState {
     }
 }
 
-/// What was counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct MemberCounters {
-    /// Registrations that were completed.
-    pub registrations: u64,
-    /// Registrations that failed.
-    pub failed_registrations: u64,
-    /// PUSH messages that were carried out.
-    pub pushes: u64,
-    /// PUSH messages that came again or late.
-    pub replayed_pushes: u64,
-    /// PUSH messages that were malformed, or signed by somebody else.
-    pub bad_pushes: u64,
-    /// PUSH messages that nobody looked at, because too many bad ones had come.
-    pub unread_pushes: u64,
-    /// PUSH messages under a Rekey SA that this member does not have.
-    pub unknown_kek: u64,
-    /// Acknowledgements sent.
-    pub acknowledgements: u64,
-    /// Datagrams that were not understood, or belong to nothing.
-    pub stray: u64,
-    /// Notifications in the clear.
-    pub hints: u64,
-    /// Phase 1s that were established.
-    pub phase1: u64,
-    /// Messages of phase 1s that were refused, while the right one could still come.
-    pub refused_phase1: u64,
-    /// Phase 1s that could not be made.
-    pub failed_phase1: u64,
+/// Declares [`MemberCounters`] with each one's name and meaning, so that none can be forgotten where they are shown.
+macro_rules! member_counters {
+    ($($field:ident, $name:literal, $meaning:literal;)*) => {
+        /// What was counted.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct MemberCounters {
+            $(#[doc = $meaning] pub $field: u64,)*
+        }
+
+        impl MemberCounters {
+            /// Each with its name in replies and what it counts.
+            pub fn iter(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+                [$(($name, $meaning, self.$field),)*].into_iter()
+            }
+        }
+    };
+}
+
+member_counters! {
+    registrations, "registrations", "Registrations that were completed.";
+    failed_registrations, "failed_registrations", "Registrations that failed.";
+    pushes, "rekeys", "PUSH messages that were carried out.";
+    replayed_pushes, "replayed_rekeys", "PUSH messages that came again or late.";
+    bad_pushes, "bad_rekeys", "PUSH messages that were malformed, or signed by somebody else.";
+    unread_pushes, "unread_rekeys", "PUSH messages that nobody looked at, because too many bad ones had come.";
+    unknown_kek, "rekeys_of_unknown_kek", "PUSH messages under a Rekey SA that this member does not have.";
+    acknowledgements, "acknowledgements", "Acknowledgements sent.";
+    stray, "stray_datagrams", "Datagrams that were not understood, or belong to nothing.";
+    hints, "hints_in_the_clear", "Notifications in the clear.";
+    phase1, "phase_1_established", "Phase 1s that were established.";
+    refused_phase1, "phase_1_refused_messages", "Messages of phase 1s that were refused, while the right one could still come.";
+    failed_phase1, "phase_1_failed", "Phase 1s that could not be made.";
 }
 
 /// The Rekey SA, for people.

@@ -1,4 +1,5 @@
-//! How long things took, in a fixed number of counters: percentiles to within an eighth.
+//! How long things took, in a fixed number of counters: percentiles to within an eighth, and exact counts
+//! between the bounds that metrics show.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,17 +9,49 @@ const STEPS: u32 = 8;
 /// Doublings of a microsecond that are told apart: up to 2^40, twelve days.
 const DOUBLINGS: u32 = 40;
 
+/// The bounds that metrics show, each in it: a round trip in a LAN to the longest pause between registrations.
+pub const BOUNDS: [Duration; 15] = {
+    let ms = Duration::from_millis;
+    let us = Duration::from_micros;
+    [
+        us(500),
+        ms(1),
+        us(2_500),
+        ms(5),
+        ms(10),
+        ms(25),
+        ms(50),
+        ms(100),
+        ms(250),
+        ms(500),
+        ms(1_000),
+        ms(2_500),
+        ms(5_000),
+        ms(15_000),
+        ms(60_000),
+    ]
+};
+
 /// Counted durations.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Histogram {
     counts: Vec<u64>,
     count: u64,
     max: Duration,
+    sum: Duration,
+    /// Up to each of [`BOUNDS`], and beyond the last.
+    between: [u64; BOUNDS.len() + 1],
 }
 
 impl Default for Histogram {
     fn default() -> Self {
-        Self { counts: vec![0; (STEPS * DOUBLINGS) as usize], count: 0, max: Duration::ZERO }
+        Self {
+            counts: vec![0; (STEPS * DOUBLINGS) as usize],
+            count: 0,
+            max: Duration::ZERO,
+            sum: Duration::ZERO,
+            between: [0; BOUNDS.len() + 1],
+        }
     }
 }
 
@@ -29,6 +62,8 @@ impl Histogram {
         self.counts[place] += 1;
         self.count += 1;
         self.max = self.max.max(took);
+        self.sum = self.sum.saturating_add(took);
+        self.between[BOUNDS.partition_point(|bound| *bound < took)] += 1;
     }
 
     /// How many were counted.
@@ -41,6 +76,18 @@ impl Histogram {
     #[must_use]
     pub fn max(&self) -> Duration {
         self.max
+    }
+
+    /// All of them together.
+    #[must_use]
+    pub fn sum(&self) -> Duration {
+        self.sum
+    }
+
+    /// How many were at most as long as each of [`BOUNDS`], and longer than the one before; those beyond the
+    /// last have no bound.
+    pub fn between(&self) -> impl Iterator<Item = (Option<Duration>, u64)> {
+        BOUNDS.into_iter().map(Some).chain([None]).zip(self.between)
     }
 
     /// What `percent` of a hundred stayed at or below, rounded up by at most an eighth; `None` if there
@@ -110,6 +157,19 @@ mod tests {
         assert_eq!((histogram.max(), histogram.count()), (Duration::from_secs(1), 1000));
         histogram.record(Duration::MAX);
         assert_eq!(histogram.max(), Duration::MAX);
+    }
+
+    #[test]
+    fn each_is_counted_between_the_bounds_that_it_is_between() {
+        let mut histogram = Histogram::default();
+        for us in [0, 500, 501, 60_000_000, 60_000_001] {
+            histogram.record(Duration::from_micros(us));
+        }
+        let found: Vec<_> = histogram.between().filter(|(_, n)| *n > 0).collect();
+        let [first, second, last] = [BOUNDS[0], BOUNDS[1], BOUNDS[14]].map(Some);
+        assert_eq!(found, [(first, 2), (second, 1), (last, 1), (None, 1)]);
+        assert_eq!(histogram.sum(), Duration::from_micros(120_001_002));
+        assert!(BOUNDS.is_sorted());
     }
 
     proptest! {

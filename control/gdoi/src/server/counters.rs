@@ -4,34 +4,51 @@ use crate::ike::Refusal;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-/// Totals since the start. Every datagram that comes is in `received`, every one that changed nothing also
-/// under its reason.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ServerCounters {
-    /// Datagrams received.
-    pub received: u64,
-    /// Datagrams sent.
-    pub sent: u64,
-    /// Phase 1s established.
-    pub established: u64,
-    /// Registrations begun: message 1 verified.
-    pub pulls_requested: u64,
-    /// Registrations carried through: message 4 sent.
-    pub pulls_completed: u64,
-    /// Requests that came again and were answered from memory.
-    pub repeated: u64,
-    /// INVALID-SPI notifications, verified.
-    pub invalid_spi: u64,
-    /// Half-open phase 1s that made room for newer ones.
-    pub half_open_evicted: u64,
-    /// First messages refused because their source has too many half-open phase 1s.
-    pub half_open_refused: u64,
-    /// Unprotected notifications, which change nothing.
-    pub hints: u64,
-    /// Messages and phase 1s refused, in the order of [`Refusal::ALL`].
-    refused: [u64; Refusal::ALL.len()],
-    /// Whose the last of each was, and when.
-    last: [Option<(SocketAddr, Instant)>; Refusal::ALL.len()],
+/// Declares [`ServerCounters`] with each one's name and meaning, so that none can be forgotten where they are shown.
+macro_rules! server_counters {
+    ($($field:ident, $name:literal, $meaning:literal;)*) => {
+        /// Totals since the start. Every datagram that comes is in `received`, every one that changed nothing also
+        /// under its reason.
+        #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        pub struct ServerCounters {
+            $(#[doc = $meaning] pub $field: u64,)*
+            /// Messages and phase 1s refused, in the order of [`Refusal::ALL`].
+            refused: [u64; Refusal::ALL.len()],
+            /// Whose the last of each was, and when.
+            last: [Option<(SocketAddr, Instant)>; Refusal::ALL.len()],
+        }
+
+        impl ServerCounters {
+            /// Each but the refusals, with its name in replies and what it counts.
+            pub fn iter(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+                [$(($name, $meaning, self.$field),)*].into_iter()
+            }
+
+            /// Adds another endpoint's.
+            pub fn add(&mut self, other: &ServerCounters) {
+                $(self.$field += other.$field;)*
+                for (mine, theirs) in self.refused.iter_mut().zip(other.refused) {
+                    *mine += theirs;
+                }
+                for (mine, theirs) in self.last.iter_mut().zip(other.last) {
+                    *mine = [*mine, theirs].into_iter().flatten().max_by_key(|(_, at)| *at);
+                }
+            }
+        }
+    };
+}
+
+server_counters! {
+    received, "datagrams-received", "Datagrams received.";
+    sent, "datagrams-sent", "Datagrams sent, but for rekeys.";
+    established, "phase1-established", "Phase 1s established.";
+    pulls_requested, "pulls-requested", "Registrations begun: message 1 verified.";
+    pulls_completed, "pulls-completed", "Registrations whose fourth message was sent.";
+    repeated, "repeated", "Requests that came again and were answered from memory.";
+    invalid_spi, "invalid-spi", "INVALID-SPI notifications that verified.";
+    half_open_evicted, "phase1-half-open-evicted", "Half-open phase 1s that made room for newer ones.";
+    half_open_refused, "phase1-half-open-refused", "First messages refused: their source has too many half-open phase 1s.";
+    hints, "hints", "Unprotected notifications, which change nothing.";
 }
 
 impl ServerCounters {
@@ -54,25 +71,5 @@ impl ServerCounters {
     /// Every refusal with how often it happened.
     pub fn refused(&self) -> impl Iterator<Item = (Refusal, u64)> + '_ {
         Refusal::ALL.into_iter().zip(self.refused)
-    }
-
-    /// Adds another endpoint's.
-    pub fn add(&mut self, other: &ServerCounters) {
-        self.received += other.received;
-        self.sent += other.sent;
-        self.established += other.established;
-        self.pulls_requested += other.pulls_requested;
-        self.pulls_completed += other.pulls_completed;
-        self.repeated += other.repeated;
-        self.invalid_spi += other.invalid_spi;
-        self.half_open_evicted += other.half_open_evicted;
-        self.half_open_refused += other.half_open_refused;
-        self.hints += other.hints;
-        for (mine, theirs) in self.refused.iter_mut().zip(other.refused) {
-            *mine += theirs;
-        }
-        for (mine, theirs) in self.last.iter_mut().zip(other.last) {
-            *mine = [*mine, theirs].into_iter().flatten().max_by_key(|(_, at)| *at);
-        }
     }
 }

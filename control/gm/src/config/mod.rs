@@ -15,7 +15,7 @@ pub use getvpn_config::ConfigError;
 pub use machine::Machine;
 pub use registration::{KeyServer, Limits, Recovery, Registration};
 
-use getvpn_config::{Document, Section, Unique, Value, files, protocol};
+use getvpn_config::{Document, Section, Unique, Value, files, metrics, protocol};
 use getvpn_ctl::DEFAULT_GM_SOCKET;
 use getvpn_dataplane::{
     Enforce, ExceptionConfig, Idle, LinkConfig, LocalAction, LocalRule, ParkingLimits, SaParams, WithoutSa,
@@ -38,6 +38,8 @@ pub struct Config {
     pub links: Vec<LinkConfig>,
     /// The control thread's files.
     pub control: Control,
+    /// Where metrics are served.
+    pub metrics: Option<SocketAddr>,
     /// This member's exceptions, in order.
     pub local: Vec<LocalRule>,
     /// The groups, in order.
@@ -111,7 +113,7 @@ impl std::fmt::Debug for ManualSa {
 
 const DEVICE: &str = "a device as DPDK names it, such as \"net_pcap0\" or \"0000:01:00.0\"";
 
-const KEYS: [&str; 7] = ["eal", "workers", "link", "parking", "control", "policy", "group"];
+const KEYS: [&str; 8] = ["eal", "workers", "link", "parking", "control", "metrics", "policy", "group"];
 
 /// EAL options that say which cores to use, which this daemon derives from `[workers] cores`.
 const CORE_OPTIONS: [&str; 6] = ["--lcores", "--main-lcore", "-l", "-c", "-s", "-S"];
@@ -150,6 +152,7 @@ impl Config {
             workers,
             links: links(&root)?,
             control,
+            metrics: metrics::read(&root, metrics::MEMBER_PORT, &mut warnings)?,
             local: local_rules(&root)?,
             groups,
             warnings,

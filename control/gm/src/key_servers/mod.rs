@@ -10,7 +10,7 @@ mod tell;
 #[cfg(test)]
 mod tests;
 
-pub use replies::Standing;
+pub use replies::{GroupFigures, Standing};
 
 use crate::config::{Control, GroupConfig, Registration};
 use crate::sad::{Entry, Sad};

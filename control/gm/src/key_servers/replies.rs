@@ -4,6 +4,7 @@ use super::tell::{cause_name, end_name};
 use super::{Group, KeyServers};
 use getvpn_ctl::Spi;
 use getvpn_ctl::reply::{AskedIn, AskedSpi, GroupSync, Kek, LastRegistration, Recovery, Suppressed, Sync};
+use getvpn_gdoi::ike::Credentials;
 use getvpn_gdoi::member::recovery::{Asking, Ended, RecoveryStatistics};
 use getvpn_gdoi::member::{KekStatus, MemberCounters, MemberState, MemberStatus};
 use std::collections::{BTreeMap, HashMap};
@@ -22,7 +23,43 @@ pub struct Standing {
     pub failed: Option<LastRegistration>,
 }
 
+/// What metrics show of a group that has key servers.
+#[derive(Clone, Debug)]
+pub struct GroupFigures {
+    /// Its name.
+    pub name: String,
+    /// How it stands; not known while this machine has no way to a key server.
+    pub status: Option<MemberStatus>,
+    /// How long its Rekey SA lives on.
+    pub kek_left: Option<Duration>,
+    /// Since the last registration.
+    pub registered_ago: Option<Duration>,
+    /// When the certificate that it registers with ends, in seconds since 1970.
+    pub certificate_expires: Option<u64>,
+}
+
 impl KeyServers {
+    /// What metrics show.
+    #[must_use]
+    pub fn figures(&self, now: Instant) -> Vec<GroupFigures> {
+        let of = |group: &Group| {
+            let status = group.member.as_ref().map(|member| member.status(now));
+            let kek = status.as_ref().and_then(|status| status.kek);
+            let registered = status.as_ref().and_then(|status| status.registered);
+            GroupFigures {
+                name: group.name.clone(),
+                kek_left: kek.map(|kek| kek.expires.saturating_duration_since(now)),
+                registered_ago: registered.map(|(at, _)| now.saturating_duration_since(at)),
+                certificate_expires: match &group.registration.credentials {
+                    Credentials::Certificate(certificate) => Some(certificate.expires()),
+                    Credentials::Psk(_) => None,
+                },
+                status,
+            }
+        };
+        self.groups.iter().map(of).collect()
+    }
+
     /// The reply to `sync`, without what the data plane has to say.
     #[must_use]
     pub fn sync(&self, now: Instant) -> Sync {
@@ -190,22 +227,7 @@ fn recovery(statistics: &RecoveryStatistics) -> Recovery {
 }
 
 fn counters(counters: &MemberCounters) -> BTreeMap<String, u64> {
-    let all = [
-        ("registrations", counters.registrations),
-        ("failed_registrations", counters.failed_registrations),
-        ("rekeys", counters.pushes),
-        ("replayed_rekeys", counters.replayed_pushes),
-        ("bad_rekeys", counters.bad_pushes),
-        ("unread_rekeys", counters.unread_pushes),
-        ("rekeys_of_unknown_kek", counters.unknown_kek),
-        ("acknowledgements", counters.acknowledgements),
-        ("stray_datagrams", counters.stray),
-        ("hints_in_the_clear", counters.hints),
-        ("phase_1_established", counters.phase1),
-        ("phase_1_refused_messages", counters.refused_phase1),
-        ("phase_1_failed", counters.failed_phase1),
-    ];
-    all.into_iter().map(|(name, n)| (name.to_owned(), n)).collect()
+    counters.iter().map(|(name, _, n)| (name.to_owned(), n)).collect()
 }
 
 fn ms(duration: Duration) -> u64 {

@@ -13,8 +13,9 @@ pub use peer::{Peer, Peers, Who};
 pub use server::{Bounds, Server};
 
 use crate::core::{Access, GroupSettings, Limits, Settings};
-use getvpn_config::{Document, Section, files};
+use getvpn_config::{Document, Section, files, metrics};
 use getvpn_ctl::DEFAULT_KS_SOCKET;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// A key server's configuration.
@@ -24,6 +25,8 @@ pub struct Config {
     pub server: Server,
     /// The control socket.
     pub socket: PathBuf,
+    /// Where metrics are served.
+    pub metrics: Option<SocketAddr>,
     /// Who may authenticate; at least one.
     pub peers: Peers,
     /// The groups, in order; at least one, with different names and numbers.
@@ -32,7 +35,7 @@ pub struct Config {
     pub warnings: Vec<String>,
 }
 
-const KEYS: [&str; 4] = ["server", "control", "peer", "group"];
+const KEYS: [&str; 5] = ["server", "control", "metrics", "peer", "group"];
 
 impl Config {
     /// Reads and checks a configuration file and the files that it names.
@@ -68,6 +71,7 @@ impl Config {
         let mut warnings = Vec::new();
         let (server, default_key) = server::read(&root, base, &mut warnings)?;
         let socket = socket(&root, base)?;
+        let metrics = metrics::read(&root, metrics::KEY_SERVER_PORT, &mut warnings)?;
         let groups = group::read_all(&root, &server.listen, &mut warnings)?;
         let peers = peer::read_all(&root, base, &server, default_key.as_ref(), &groups)?;
         for group in &groups {
@@ -79,7 +83,7 @@ impl Config {
                 ));
             }
         }
-        Ok(Config { server, socket, peers, groups, warnings })
+        Ok(Config { server, socket, metrics, peers, groups, warnings })
     }
 }
 

@@ -57,7 +57,10 @@ pub(super) fn status(authority: &Authority, started: Instant) -> Status {
     }
 }
 
-fn state(group: &Group) -> &'static str {
+/// What [`state`] says.
+pub(super) const GROUP_STATES: [&str; 4] = ["serving", "starting", "registering-again", "closing"];
+
+pub(super) fn state(group: &Group) -> &'static str {
     if group.is_closing() {
         "closing"
     } else if !group.is_ready() {
@@ -69,8 +72,8 @@ fn state(group: &Group) -> &'static str {
     }
 }
 
-/// The reply to `counters`.
-pub(super) fn counters(authority: &Authority, shows: &Shows) -> Counters {
+/// What all shards have counted, and their half-open and established phase 1s.
+pub(super) fn summed(shows: &Shows) -> (ServerCounters, (usize, usize)) {
     let mut sum = ServerCounters::default();
     let (mut half_open, mut established) = (0, 0);
     for show in shows {
@@ -79,6 +82,12 @@ pub(super) fn counters(authority: &Authority, shows: &Shows) -> Counters {
         half_open += show.phase1s.0;
         established += show.phase1s.1;
     }
+    (sum, (half_open, established))
+}
+
+/// The reply to `counters`.
+pub(super) fn counters(authority: &Authority, shows: &Shows) -> Counters {
+    let (sum, (half_open, established)) = summed(shows);
     let mut reply = Counters {
         total: Totals {
             rx: sum.received,
@@ -93,18 +102,11 @@ pub(super) fn counters(authority: &Authority, shows: &Shows) -> Counters {
         let reason = Reason { meaning: count.meaning().to_owned(), advice: String::new() };
         reply.reasons.insert(count.name().to_owned(), reason);
     }
-    for (name, n, meaning) in [
-        ("phase1-established", sum.established, "Phase 1s established."),
-        ("phase1-half-open-now", count(half_open), "Phase 1s that are being set up at this moment."),
-        ("phase1-established-now", count(established), "Phase 1s that there are at this moment."),
-        ("phase1-half-open-evicted", sum.half_open_evicted, "Half-open phase 1s that made room for others."),
-        ("phase1-half-open-refused", sum.half_open_refused, "First messages refused: too many from there."),
-        ("pulls-requested", sum.pulls_requested, "Registrations begun."),
-        ("pulls-completed", sum.pulls_completed, "Registrations whose fourth message was sent."),
-        ("repeated", sum.repeated, "Requests that came again and were answered from memory."),
-        ("invalid-spi", sum.invalid_spi, "INVALID-SPI notifications that verified."),
-        ("hints", sum.hints, "Unprotected notifications, which change nothing."),
-    ] {
+    let now = [
+        ("phase1-half-open-now", "Phase 1s that are being set up at this moment.", count(half_open)),
+        ("phase1-established-now", "Phase 1s that there are at this moment.", count(established)),
+    ];
+    for (name, meaning, n) in sum.iter().chain(now) {
         reply.key_server.insert(name.to_owned(), n);
         let reason = Reason { meaning: meaning.to_owned(), advice: String::new() };
         reply.reasons.insert(name.to_owned(), reason);
@@ -192,7 +194,10 @@ fn member_detail(member: &Member, awaited: bool) -> MemberDetail {
     }
 }
 
-fn member_state(member: &Member, awaited: bool) -> &'static str {
+/// What [`member_state`] says.
+pub(super) const MEMBER_STATES: [&str; 3] = ["in-step", "behind", "silent"];
+
+pub(super) fn member_state(member: &Member, awaited: bool) -> &'static str {
     match (member.is_silent(), awaited || member.missed > 0) {
         (true, _) => "silent",
         (false, true) => "behind",

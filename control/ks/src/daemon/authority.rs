@@ -1,6 +1,7 @@
 //! The authority's thread: takes what happens, lets the authority decide, and passes on what follows as
 //! batches. Does no I/O but reading the configuration again.
 
+use super::metrics::Figures;
 use super::network::bound;
 use super::shard::{Orders, Shows, ToShard};
 use super::store::Job;
@@ -16,6 +17,7 @@ use getvpn_ctl::{Command, Fault, FaultCode};
 use getvpn_gdoi::crypto::SystemRandom;
 use getvpn_gdoi::group::GroupId;
 use getvpn_gdoi::server::ServerEvent;
+use getvpn_metrics::Question;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -35,6 +37,8 @@ pub(super) enum Input {
     SigningKey(GroupId, FreshKey),
     /// By an operator.
     Call(Call),
+    /// By the endpoint of metrics.
+    Figures(Question<Figures>),
     /// To read the configuration again (SIGHUP).
     Reload,
     /// To end.
@@ -56,6 +60,8 @@ pub(super) struct Desk {
     pub service: Service,
     /// Of what is refused.
     pub readings: Readings,
+    /// Where metrics are served.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// What all clocks say.
@@ -128,6 +134,11 @@ impl Desk {
                 self.authority.signing_key(now(), group, key, &mut SystemRandom);
             }
             Input::Call(call) => self.answer(call, replies),
+            Input::Figures(question) => {
+                let waiting = self.batches.max_capacity() - self.batches.capacity();
+                let (server, started) = (&self.server, self.started);
+                question.answer(Figures::gather(&self.authority, &self.counters, server, waiting, started));
+            }
             Input::Reload => {
                 self.service.reloading();
                 if let Err(error) = self.reload(false) {
@@ -224,9 +235,10 @@ impl Desk {
             group.rekey.source = bound(&self.listen, group.rekey.source);
         }
         let mut warnings = config.warnings.clone();
-        if config.server.listen != self.server.listen || config.server.store != self.server.store {
-            warnings
-                .push("listen and store take effect only when the key server is started again".to_owned());
+        let (new, old) = (&config.server, &self.server);
+        if new.listen != old.listen || new.store != old.store || config.metrics != self.metrics {
+            let later = "listen, store and [metrics] take effect only when the key server is started again";
+            warnings.push(later.to_owned());
         }
         let settings = config.settings();
         let plan = if dry_run {
@@ -238,6 +250,8 @@ impl Desk {
             for shard in &self.orders {
                 let _ = shard.send(ToShard::Reconfigure(endpoint.clone()));
             }
+            let (listen, store) = (self.server.listen.clone(), self.server.store.clone());
+            self.server = Server { listen, store, ..config.server };
             self.authority.reload(now(), settings, &mut SystemRandom)
         };
         let changes = answers::changes(&plan);

@@ -14,6 +14,7 @@ mod answers;
 mod authority;
 mod drops;
 mod log;
+mod metrics;
 mod network;
 mod shard;
 mod store;
@@ -26,6 +27,7 @@ use authority::{Desk, Input};
 use getvpn_config::service::Service;
 use getvpn_ctl::server::{BindError, ControlSocket, Limits};
 use getvpn_gdoi::crypto::SystemRandom;
+use getvpn_metrics::{Listener, Question};
 use network::{Network, NetworkError};
 use std::path::Path;
 use std::sync::Arc;
@@ -59,6 +61,9 @@ pub enum RunError {
     /// The control socket cannot be opened.
     #[error(transparent)]
     Socket(#[from] BindError),
+    /// Metrics cannot be served.
+    #[error(transparent)]
+    Metrics(#[from] getvpn_metrics::BindError),
     /// An address cannot be listened on.
     #[error(transparent)]
     Network(#[from] NetworkError),
@@ -89,6 +94,7 @@ pub fn run(mut config: Config, file: &Path) -> Result<(), RunError> {
     let mut store = FileStore::open(&config.server.store).map_err(RunError::Store)?;
     let stored = store.load().map_err(RunError::Store)?;
     let socket = ControlSocket::bind(&config.socket)?;
+    let metrics = config.metrics.map(Listener::bind).transpose()?;
     let runtime = Runtime::new().map_err(RunError::Runtime)?;
     let shards = thread::available_parallelism().map_or(1, usize::from).min(64);
     let mut network = runtime.block_on(async { Network::bind(&mut config, shards) })?;
@@ -128,12 +134,15 @@ pub fn run(mut config: Config, file: &Path) -> Result<(), RunError> {
         service: Service::from_environment(),
         started,
         readings: drops::readings(started),
+        metrics: config.metrics,
     };
     let decider = thread::Builder::new()
         .name("authority".into())
         .spawn(move || authority::run(desk, waiting))
         .map_err(RunError::Runtime)?;
-    let ended = runtime.block_on(serve(&socket, inputs, failure));
+    let served = metrics.map(|listener| listener.serve(getvpn_metrics::Limits::default(), metrics::page));
+    let (_endpoint, questions) = served.transpose().map_err(RunError::Runtime)?.unzip();
+    let ended = runtime.block_on(serve(&socket, questions, inputs, failure));
     runtime.shutdown_background();
     for thread in [decider, writer] {
         if thread.join().is_err() {
@@ -147,6 +156,7 @@ pub fn run(mut config: Config, file: &Path) -> Result<(), RunError> {
 /// Waits for signals, clients and failures.
 async fn serve(
     socket: &ControlSocket,
+    mut questions: Option<mpsc::Receiver<Question<metrics::Figures>>>,
     inputs: mpsc::Sender<Input>,
     failure: oneshot::Receiver<StoreError>,
 ) -> Result<(), RunError> {
@@ -171,6 +181,11 @@ async fn serve(
                     break Ok(());
                 }
             }
+            Some(question) = asked(questions.as_mut()) => {
+                if inputs.send(Input::Figures(question)).await.is_err() {
+                    break Ok(());
+                }
+            }
             result = &mut clients, if serving => {
                 serving = false;
                 if let Err(error) = result {
@@ -186,4 +201,12 @@ async fn serve(
     // The authority may be gone already.
     let _ = inputs.send(Input::Stop).await;
     ended
+}
+
+/// Pends where nobody may ask.
+async fn asked<T>(questions: Option<&mut mpsc::Receiver<T>>) -> Option<T> {
+    match questions {
+        Some(questions) => questions.recv().await,
+        None => std::future::pending().await,
+    }
 }

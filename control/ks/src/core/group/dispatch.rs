@@ -5,6 +5,8 @@
 //! to have, and those that have replaced it since. Each is signed once and is the same datagram for all,
 //! also when it is sent again. A newer rekey takes the place of one under way.
 
+mod lag;
+
 use super::super::counters::Count;
 use super::super::event::{AskOutcome, What, Why};
 use super::super::limit::TokenBucket;
@@ -15,6 +17,7 @@ use super::super::settings::Transport;
 use super::super::time::ServerTime;
 use super::{Context, Group};
 use getvpn_gdoi::group::{KekSpi, Rekey};
+use getvpn_gdoi::member::histogram::Histogram;
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -41,6 +44,8 @@ pub(super) struct Dispatch {
     running: Option<Running>,
     answers: TokenBucket,
     answer_due: Option<ServerTime>,
+    /// How long acknowledgements took.
+    acknowledged_after: Histogram,
 }
 
 /// A rekey: one message for each Rekey SA, made when the first member needs it.
@@ -59,6 +64,8 @@ struct Target {
     /// How often it is still sent.
     tries: u32,
     due: ServerTime,
+    /// When it was sent for the first time.
+    sent: Option<ServerTime>,
     /// Whether it counts when no acknowledgement comes.
     counts: bool,
 }
@@ -96,6 +103,7 @@ impl Default for Dispatch {
             running: None,
             answers: TokenBucket::new(2, MULTICAST_ANSWER_INTERVAL),
             answer_due: None,
+            acknowledged_after: Histogram::default(),
         }
     }
 }
@@ -140,9 +148,10 @@ impl Group {
         for member in self.members.iter().filter(|member| !member.is_silent()) {
             let listens: Vec<_> = self.listens(member).collect();
             let by_unicast = listens.iter().any(|&at| self.keks[at].kek.transport == Transport::Unicast);
-            let (tries, due) = if by_unicast { (rekey.retransmits + 1, now) } else { (0, checked) };
+            let (tries, due, sent) =
+                if by_unicast { (rekey.retransmits + 1, now, None) } else { (0, checked, Some(now)) };
             if by_unicast || (!listens.is_empty() && rekey.acknowledge.is_some()) {
-                targets.push((member.id, Target { messages: Vec::new(), tries, due, counts: true }));
+                targets.push((member.id, Target { messages: Vec::new(), tries, due, sent, counts: true }));
             }
         }
         let members = targets.len();
@@ -261,6 +270,7 @@ impl Group {
         let messages = std::mem::take(&mut target.messages);
         target.messages = if messages.is_empty() { self.messages_for(id, true, context) } else { messages };
         self.send_to(id, &target.messages, context);
+        target.sent = target.sent.or(Some(context.now));
         target.tries -= 1;
         target.due = context.now.after(self.settings.rekey.interval);
         if target.tries > 0 || self.settings.rekey.acknowledge.is_some() {
@@ -389,7 +399,7 @@ impl Group {
         let due = context.now.after(self.settings.rekey.interval);
         let target = match self.dispatch.forget(id) {
             Some(target) => Target { messages, tries: target.tries.saturating_sub(1), due, ..target },
-            None => Target { messages, tries: 0, due, counts: false },
+            None => Target { messages, tries: 0, due, sent: Some(context.now), counts: false },
         };
         if target.tries > 0 || self.settings.rekey.acknowledge.is_some() {
             self.dispatch.enqueue(id, target);
@@ -408,7 +418,7 @@ impl Group {
         }
         self.freshen(id, context.now);
         let tries = self.settings.rekey.retransmits + 1;
-        let target = Target { messages: Vec::new(), tries, due: context.now, counts: true };
+        let target = Target { messages: Vec::new(), tries, due: context.now, sent: None, counts: true };
         self.dispatch.enqueue(id, target);
         self.dispatch(context);
     }
@@ -455,6 +465,7 @@ impl Group {
             return Count::AckStale;
         };
         let Some(target) = self.dispatch.forget(id) else { return Count::AckStale };
+        self.dispatch.took(&target, context.now);
         if let Some(running) = self.dispatch.running.as_mut().filter(|_| target.counts) {
             running.acknowledged += 1;
         }

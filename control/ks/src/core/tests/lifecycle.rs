@@ -143,6 +143,28 @@ fn a_rekey_is_one_message_for_all_and_goes_again_only_to_those_that_did_not_ackn
 }
 
 #[test]
+fn how_far_behind_members_are_is_known_until_they_acknowledge_or_are_given_up() {
+    let mut world = World::new(group());
+    (1..=3).for_each(|member| world.register(member));
+    world.pass(seconds(1));
+    let lag = |world: &World| {
+        let group = world.authority.group(GROUP).unwrap();
+        let (waiting, lag) = group.unacknowledged(world.authority.time(world.now));
+        (waiting, lag, group.acknowledged_after().count())
+    };
+    let (waiting, _, before) = lag(&world);
+    assert_eq!(waiting, 0);
+    world.members.get_mut(&2).unwrap().mute = true;
+    world.authority.rekey(world.now(), GROUP, RekeyWhat::Teks, &mut world.random).unwrap();
+    world.pass(Duration::from_millis(1_500));
+    let (waiting, behind, acknowledged) = lag(&world);
+    assert_eq!((waiting, acknowledged - before), (1, 2));
+    assert!((seconds(1)..seconds(2)).contains(&behind), "{behind:?}");
+    world.pass(seconds(10));
+    assert_eq!(lag(&world).0, 0);
+}
+
+#[test]
 fn unicast_rekeys_are_paced() {
     let mut settings = group();
     settings.rekey.rate = 10;

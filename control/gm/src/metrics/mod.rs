@@ -1,0 +1,101 @@
+//! What a member shows to Prometheus: gathered by the control thread in one go, and made into a page by the
+//! thread that serves it. Changes nothing.
+
+mod page;
+
+pub use page::page;
+
+use crate::answers;
+use crate::key_servers::{GroupFigures, KeyServers};
+use crate::member::Member;
+use crate::sad::Entry;
+use getvpn_ctl::reply::{Parking, PortCounters, Status};
+use getvpn_dataplane::counters::SaTotals;
+use getvpn_dataplane::{Dataplane, LinkTally, ParkingLimits};
+use getvpn_gdoi::member::sad::SaState;
+use getvpn_metrics::{Endpoint, Limits, Listener, Question};
+use std::io;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+/// What the endpoint asks, if there is one. It ends with this.
+#[derive(Debug)]
+pub struct Questions(Option<(Endpoint, mpsc::Receiver<Question<Figures>>)>);
+
+impl Questions {
+    /// Starts to serve where there is a listener. The new thread runs where the calling one may.
+    ///
+    /// # Errors
+    /// When the thread cannot be had.
+    pub fn start(listener: Option<Listener>) -> io::Result<Self> {
+        listener.map(|listener| listener.serve(Limits::default(), page)).transpose().map(Self)
+    }
+
+    /// The next one; never, where nothing is served.
+    pub async fn next(&mut self) -> Option<Question<Figures>> {
+        match &mut self.0 {
+            Some((_, questions)) => questions.recv().await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// All that is shown, at one moment.
+#[derive(Debug)]
+pub struct Figures {
+    status: Status,
+    tallies: Vec<LinkTally>,
+    ports: Vec<PortCounters>,
+    /// Free and all buffers for frames.
+    buffers: (u32, u32),
+    parking: Parking,
+    /// Unknown SPIs that are remembered, and how many were forgotten for want of room.
+    unknown: (usize, u64),
+    sas: Vec<SaFigures>,
+    /// The groups that have key servers.
+    groups: Vec<GroupFigures>,
+}
+
+/// An SA.
+#[derive(Debug)]
+struct SaFigures {
+    group: usize,
+    spi: u32,
+    state: SaState,
+    sends: bool,
+    left: Option<Duration>,
+    opened: SaTotals,
+    sealed: SaTotals,
+}
+
+impl Figures {
+    /// Gathers them.
+    #[must_use]
+    pub fn gather(
+        member: &Member,
+        key_servers: &KeyServers,
+        plane: &Dataplane,
+        parking: &ParkingLimits,
+        now: Instant,
+    ) -> Self {
+        let sa = |entry: &Entry| SaFigures {
+            group: entry.sa.group(),
+            spi: entry.sa.spi(),
+            state: entry.state,
+            sends: entry.sends,
+            left: entry.lifetime_left(now),
+            opened: entry.sa.opened(),
+            sealed: entry.sa.sealed(),
+        };
+        Self {
+            status: member.status(plane, key_servers, now),
+            tallies: plane.counters(),
+            ports: member.ports(plane),
+            buffers: plane.buffers(),
+            parking: answers::parking(plane.parking(), parking, plane.workers()),
+            unknown: member.unknown_figures(),
+            sas: member.sad().entries().iter().map(sa).collect(),
+            groups: key_servers.figures(now),
+        }
+    }
+}
