@@ -51,6 +51,8 @@ const FUNCTIONS: &[&str] = &[
     "rte_pktmbuf_pool_create",
     "rte_ring_(create|free)",
     "rte_strerror",
+    "rte_tel_data_(add_array_string|add_dict_string|start_array|start_dict)",
+    "rte_telemetry_register_cmd",
 ];
 const TYPES: &[&str] =
     &["shim_mbuf_offset", "rte_acl_rule_data", "rte_acl_field", "rte_ipv4_hdr", "rte_ipv6_hdr"];
@@ -64,6 +66,7 @@ const CONSTANTS: &[&str] = &[
     "RTE_MAX_ETHPORTS",
     "RTE_MAX_LCORE",
     "RTE_PKTMBUF_HEADROOM",
+    "RTE_TEL_(MAX_ARRAY_ENTRIES|MAX_DICT_ENTRIES|STRING_VAL)",
 ];
 
 /// Structures that Rust only holds by pointer; their fields are reached by the offsets of `wrapper.h`,

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <rte_version.h>
+
 #include "wrapper.h"
 
 int shim_eal_init(int argc, char **argv, char **log)
@@ -113,4 +115,13 @@ unsigned int shim_ring_enqueue_burst(struct rte_ring *ring, struct rte_mbuf **mb
 unsigned int shim_ring_dequeue_burst(struct rte_ring *ring, struct rte_mbuf **mbufs, unsigned int n)
 {
 	return rte_ring_dequeue_burst(ring, (void **)mbufs, n, NULL);
+}
+
+int shim_tel_data_add_dict_u64(struct rte_tel_data *data, const char *name, uint64_t value)
+{
+#if RTE_VERSION >= RTE_VERSION_NUM(23, 3, 0, 0)
+	return rte_tel_data_add_dict_uint(data, name, value);
+#else
+	return rte_tel_data_add_dict_u64(data, name, value);
+#endif
 }

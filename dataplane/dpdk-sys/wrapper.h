@@ -25,6 +25,7 @@
 #include <rte_mbuf.h>
 #include <rte_mempool.h>
 #include <rte_ring.h>
+#include <rte_telemetry.h>
 
 /* Where the fields of an mbuf lie. offsetof finds them at any depth of anonymous structs and unions,
  * which have changed between DPDK releases. */
@@ -83,5 +84,6 @@ int shim_eth_link_is_up(uint16_t port);
 
 unsigned int shim_ring_enqueue_burst(struct rte_ring *ring, struct rte_mbuf **mbufs, unsigned int n);
 unsigned int shim_ring_dequeue_burst(struct rte_ring *ring, struct rte_mbuf **mbufs, unsigned int n);
+int shim_tel_data_add_dict_u64(struct rte_tel_data *data, const char *name, uint64_t value);
 
 #endif

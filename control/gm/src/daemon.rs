@@ -10,7 +10,7 @@ use crate::member::Member;
 use crate::metrics::{self, Figures};
 use crate::reserve::{Pending, Reservations, StateError};
 use crate::udp::{GdoiPort, Sockets};
-use crate::{eal, lookups, manual};
+use crate::{eal, lookups, manual, telemetry};
 use dpdk::{Eal, EalError};
 use getvpn_config::service::{Service, status_line};
 use getvpn_ctl::reply::{Counters, Resync, SaDeleted, SpiKnown, Sync, SyncReply};
@@ -174,6 +174,9 @@ pub fn run(mut config: Config, machine: &Machine, options: &Options) -> Result<(
 
     // On the CPUs of this thread, which is EAL's main one by now: never on a worker's.
     let questions = metrics::Questions::start(metrics).map_err(|e| RunError::Runtime(e.to_string()))?;
+    let _telemetry = telemetry::serve(&eal, questions.asker()).inspect_err(|error| {
+        warn!(event = "telemetry_failed", %error, "DPDK's telemetry does not take our commands: {error}");
+    });
     let inspector = Inspector::new(Instant::now(), config.workers.cores.clone());
     let mut control = Control {
         member,

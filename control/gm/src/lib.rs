@@ -18,5 +18,6 @@ pub mod member;
 pub mod metrics;
 pub mod reserve;
 pub mod sad;
+pub mod telemetry;
 pub mod udp;
 pub mod unknown;

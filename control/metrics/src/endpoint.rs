@@ -7,6 +7,7 @@
 
 use crate::page::Page;
 use crate::process::process;
+use crate::question::Asker;
 use hyper::body::Incoming;
 use hyper::header::{ALLOW, CONTENT_TYPE as CONTENT_TYPE_HEADER, HeaderValue};
 use hyper::service::service_fn;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 use tracing::warn;
@@ -71,16 +72,6 @@ pub struct BindError {
     error: io::Error,
 }
 
-/// The owner of the figures is asked for them.
-pub struct Question<S>(oneshot::Sender<S>);
-
-impl<S> Question<S> {
-    /// Answers it. An endpoint that waits no longer is no error.
-    pub fn answer(self, figures: S) {
-        let _ = self.0.send(figures);
-    }
-}
-
 /// An address that metrics will be served at.
 #[derive(Debug)]
 pub struct Listener {
@@ -108,22 +99,21 @@ impl Listener {
         self.address
     }
 
-    /// Starts the thread that serves, and gives what its questions come from. `page` makes of the figures what
-    /// is shown, on that thread.
+    /// Starts the thread that serves what `asker` gets. `page` makes of the figures what is shown, on that thread.
     ///
     /// # Errors
     /// When the thread or its runtime cannot be had.
     pub fn serve<S: Send + 'static>(
         self,
         limits: Limits,
+        asker: Asker<S>,
         page: impl Fn(&S) -> Page + Send + Sync + 'static,
-    ) -> io::Result<(Endpoint, mpsc::Receiver<Question<S>>)> {
+    ) -> io::Result<Endpoint> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-        let (questions, asked) = mpsc::channel(1);
         let (stop, stopped) = oneshot::channel::<()>();
         let address = self.address;
         let thread = thread::Builder::new().name("metrics".into()).spawn(move || {
-            let source = Arc::new(Source { questions, page, limits, last: Mutex::new(None) });
+            let source = Arc::new(Source { asker, page, limits, last: Mutex::new(None) });
             runtime.block_on(async {
                 tokio::select! {
                     // Its sender is dropped.
@@ -136,7 +126,7 @@ impl Listener {
                 }
             });
         })?;
-        Ok((Endpoint { stop: Some(stop), thread: Some(thread), address }, asked))
+        Ok(Endpoint { stop: Some(stop), thread: Some(thread), address })
     }
 }
 
@@ -167,26 +157,20 @@ impl Drop for Endpoint {
 
 /// Where the pages come from.
 struct Source<S, P> {
-    questions: mpsc::Sender<Question<S>>,
+    asker: Asker<S>,
     page: P,
     limits: Limits,
     /// The last page and when it was made. Clients that come meanwhile wait for the same one.
     last: Mutex<Option<(Instant, Arc<str>)>>,
 }
 
-impl<S, P: Fn(&S) -> Page> Source<S, P> {
+impl<S: Send + 'static, P: Fn(&S) -> Page> Source<S, P> {
     async fn text(&self) -> Option<Arc<str>> {
         let mut last = self.last.lock().await;
-        if let Some((made, text)) = last.as_ref().filter(|(made, _)| made.elapsed() < self.limits.fresh) {
-            debug_assert!(*made <= Instant::now());
+        if let Some((_, text)) = last.as_ref().filter(|(made, _)| made.elapsed() < self.limits.fresh) {
             return Some(Arc::clone(text));
         }
-        let (question, answer) = oneshot::channel();
-        let asked = async {
-            self.questions.send(Question(question)).await.ok()?;
-            answer.await.ok()
-        };
-        let figures = timeout(self.limits.answer, asked).await.ok()??;
+        let figures = self.asker.ask(self.limits.answer).await?;
         let mut page = (self.page)(&figures);
         process().into_iter().for_each(|family| page.push(family));
         let text: Arc<str> = page.into_text().into();

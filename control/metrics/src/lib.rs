@@ -5,7 +5,9 @@
 mod endpoint;
 mod page;
 mod process;
+mod question;
 
-pub use endpoint::{BindError, CONTENT_TYPE, Endpoint, Limits, Listener, PATH, Question};
+pub use endpoint::{BindError, CONTENT_TYPE, Endpoint, Limits, Listener, PATH};
 pub use page::{Bucket, Family, Kind, Page};
 pub use process::process;
+pub use question::{Asker, Question, questions};

@@ -19,6 +19,7 @@ mod mempool;
 mod port;
 mod queue;
 mod reassembly;
+pub mod telemetry;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 

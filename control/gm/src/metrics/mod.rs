@@ -13,14 +13,18 @@ use getvpn_ctl::reply::{Parking, PortCounters, Status};
 use getvpn_dataplane::counters::SaTotals;
 use getvpn_dataplane::{Dataplane, LinkTally, ParkingLimits};
 use getvpn_gdoi::member::sad::SaState;
-use getvpn_metrics::{Endpoint, Limits, Listener, Question};
+use getvpn_metrics::{Asker, Endpoint, Limits, Listener, Question, questions};
 use std::io;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
-/// What the endpoint asks, if there is one. It ends with this.
+/// What others ask for these figures: the endpoint, if there is one, which ends with this, and DPDK's telemetry.
 #[derive(Debug)]
-pub struct Questions(Option<(Endpoint, mpsc::Receiver<Question<Figures>>)>);
+pub struct Questions {
+    asker: Asker<Figures>,
+    asked: mpsc::Receiver<Question<Figures>>,
+    _endpoint: Option<Endpoint>,
+}
 
 impl Questions {
     /// Starts to serve where there is a listener. The new thread runs where the calling one may.
@@ -28,44 +32,50 @@ impl Questions {
     /// # Errors
     /// When the thread cannot be had.
     pub fn start(listener: Option<Listener>) -> io::Result<Self> {
-        listener.map(|listener| listener.serve(Limits::default(), page)).transpose().map(Self)
+        let (asker, asked) = questions();
+        let endpoint = listener.map(|listener| listener.serve(Limits::default(), asker.clone(), page));
+        Ok(Self { asker, asked, _endpoint: endpoint.transpose()? })
     }
 
-    /// The next one; never, where nothing is served.
+    /// For others that ask.
+    #[must_use]
+    pub fn asker(&self) -> &Asker<Figures> {
+        &self.asker
+    }
+
+    /// The next one.
     pub async fn next(&mut self) -> Option<Question<Figures>> {
-        match &mut self.0 {
-            Some((_, questions)) => questions.recv().await,
-            None => std::future::pending().await,
-        }
+        self.asked.recv().await
     }
 }
 
 /// All that is shown, at one moment.
 #[derive(Debug)]
 pub struct Figures {
-    status: Status,
-    tallies: Vec<LinkTally>,
+    pub(crate) status: Status,
+    pub(crate) tallies: Vec<LinkTally>,
     ports: Vec<PortCounters>,
     /// Free and all buffers for frames.
     buffers: (u32, u32),
     parking: Parking,
     /// Unknown SPIs that are remembered, and how many were forgotten for want of room.
     unknown: (usize, u64),
-    sas: Vec<SaFigures>,
+    pub(crate) sas: Vec<SaFigures>,
     /// The groups that have key servers.
     groups: Vec<GroupFigures>,
 }
 
 /// An SA.
 #[derive(Debug)]
-struct SaFigures {
-    group: usize,
-    spi: u32,
-    state: SaState,
-    sends: bool,
-    left: Option<Duration>,
-    opened: SaTotals,
-    sealed: SaTotals,
+pub(crate) struct SaFigures {
+    pub(crate) group: usize,
+    pub(crate) spi: u32,
+    pub(crate) transform: &'static str,
+    pub(crate) state: SaState,
+    pub(crate) sends: bool,
+    pub(crate) left: Option<Duration>,
+    pub(crate) opened: SaTotals,
+    pub(crate) sealed: SaTotals,
 }
 
 impl Figures {
@@ -81,6 +91,7 @@ impl Figures {
         let sa = |entry: &Entry| SaFigures {
             group: entry.sa.group(),
             spi: entry.sa.spi(),
+            transform: entry.sa.transform().name(),
             state: entry.state,
             sends: entry.sends,
             left: entry.lifetime_left(now),

@@ -140,8 +140,10 @@ pub fn run(mut config: Config, file: &Path) -> Result<(), RunError> {
         .name("authority".into())
         .spawn(move || authority::run(desk, waiting))
         .map_err(RunError::Runtime)?;
-    let served = metrics.map(|listener| listener.serve(getvpn_metrics::Limits::default(), metrics::page));
-    let (_endpoint, questions) = served.transpose().map_err(RunError::Runtime)?.unzip();
+    let (asker, questions) = getvpn_metrics::questions();
+    let served =
+        metrics.map(|listener| listener.serve(getvpn_metrics::Limits::default(), asker, metrics::page));
+    let _endpoint = served.transpose().map_err(RunError::Runtime)?;
     let ended = runtime.block_on(serve(&socket, questions, inputs, failure));
     runtime.shutdown_background();
     for thread in [decider, writer] {
@@ -156,7 +158,7 @@ pub fn run(mut config: Config, file: &Path) -> Result<(), RunError> {
 /// Waits for signals, clients and failures.
 async fn serve(
     socket: &ControlSocket,
-    mut questions: Option<mpsc::Receiver<Question<metrics::Figures>>>,
+    mut questions: mpsc::Receiver<Question<metrics::Figures>>,
     inputs: mpsc::Sender<Input>,
     failure: oneshot::Receiver<StoreError>,
 ) -> Result<(), RunError> {
@@ -181,7 +183,7 @@ async fn serve(
                     break Ok(());
                 }
             }
-            Some(question) = asked(questions.as_mut()) => {
+            Some(question) = questions.recv() => {
                 if inputs.send(Input::Figures(question)).await.is_err() {
                     break Ok(());
                 }
@@ -201,12 +203,4 @@ async fn serve(
     // The authority may be gone already.
     let _ = inputs.send(Input::Stop).await;
     ended
-}
-
-/// Pends where nobody may ask.
-async fn asked<T>(questions: Option<&mut mpsc::Receiver<T>>) -> Option<T> {
-    match questions {
-        Some(questions) => questions.recv().await,
-        None => std::future::pending().await,
-    }
 }

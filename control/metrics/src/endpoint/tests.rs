@@ -1,14 +1,16 @@
 //! The endpoint over real sockets, as clients of all kinds meet it.
 
 use super::*;
+use crate::question::questions;
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// An endpoint whose figure is how often it was asked for, answered from a thread; it ends with `Endpoint`.
 fn endpoint(limits: Limits) -> (Endpoint, Arc<AtomicUsize>) {
     let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let (endpoint, mut questions) = listener
-        .serve(limits, |asked: &u64| {
+    let (asker, mut questions) = questions();
+    let endpoint = listener
+        .serve(limits, asker, |asked: &u64| {
             let mut page = Page::new("test");
             page.counter("asked", "how often").count(&[], *asked);
             // Much more than what the kernel takes for a client that does not read.
@@ -122,7 +124,8 @@ fn many_idle_clients_do_not_keep_others_out() {
 fn an_owner_that_does_not_answer_is_said_to_be_unavailable() {
     let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let limits = Limits { answer: Duration::from_millis(100), ..Limits::default() };
-    let (endpoint, questions) = listener.serve(limits, |(): &()| Page::new("test")).unwrap();
+    let (asker, questions) = questions();
+    let endpoint = listener.serve(limits, asker, |(): &()| Page::new("test")).unwrap();
     let got = exchange(&endpoint, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
     assert!(got.starts_with("HTTP/1.1 503 "), "{got}");
     drop(questions);
