@@ -36,9 +36,9 @@ struct Arguments {
     #[arg(long, value_name = "FILE")]
     summary: Option<PathBuf>,
 
-    /// How log lines look.
-    #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
-    log_format: LogFormat,
+    /// How log lines look, and where they go [default: journald in a service of systemd, text elsewhere]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
 
     /// What is logged: error, warn, info, debug, trace, or a filter such as info,getvpn_gm=debug.
     #[arg(long, env = "GETVPN_LOG", value_name = "LEVEL", default_value = "info")]
