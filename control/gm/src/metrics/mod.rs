@@ -11,6 +11,7 @@ use crate::member::Member;
 use crate::sad::Entry;
 use getvpn_ctl::reply::{Parking, PortCounters, Status};
 use getvpn_dataplane::counters::SaTotals;
+use getvpn_dataplane::meter::Runtime;
 use getvpn_dataplane::{Dataplane, LinkTally, ParkingLimits};
 use getvpn_gdoi::member::sad::SaState;
 use getvpn_metrics::{Asker, Endpoint, Limits, Listener, Question, questions};
@@ -55,6 +56,9 @@ pub struct Figures {
     pub(crate) status: Status,
     pub(crate) tallies: Vec<LinkTally>,
     ports: Vec<PortCounters>,
+    /// Where the time of each worker went, in cycles of which a second has `hz`.
+    runtime: Vec<Runtime>,
+    hz: u64,
     /// Free and all buffers for frames.
     buffers: (u32, u32),
     parking: Parking,
@@ -102,6 +106,8 @@ impl Figures {
             status: member.status(plane, key_servers, now),
             tallies: plane.counters(),
             ports: member.ports(plane),
+            runtime: plane.runtime(),
+            hz: dpdk::cycles_hz(),
             buffers: plane.buffers(),
             parking: answers::parking(plane.parking(), parking, plane.workers()),
             unknown: member.unknown_figures(),

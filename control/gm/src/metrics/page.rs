@@ -9,7 +9,8 @@ use crate::key_servers::GroupFigures;
 use getvpn_ctl::Spi;
 use getvpn_ctl::reply::{PortCounters, Status};
 use getvpn_dataplane::counters::{Kind, Tally};
-use getvpn_dataplane::{DropReason, LinkTally};
+use getvpn_dataplane::meter::{Runtime, Stage, Timed};
+use getvpn_dataplane::{DropReason, LinkTally, Origin};
 use getvpn_gdoi::member::histogram::Histogram;
 use getvpn_gdoi::member::recovery::RecoveryStatistics;
 use getvpn_gdoi::member::sad::SaState;
@@ -27,11 +28,14 @@ const OTHER_STATES: [&str; 3] = ["manual", "no-sa", "no-route"];
 #[must_use]
 pub fn page(figures: &Figures) -> Page {
     let mut page = Page::new("getvpn_gm");
-    let Figures { status, tallies, ports, buffers, parking, unknown, sas, groups } = figures;
+    let Figures { status, tallies, ports, runtime, hz, buffers, parking, unknown, sas, groups } = figures;
     let (free, all) = *buffers;
     process(&mut page, status);
     traffic(&mut page, status, tallies);
     devices(&mut page, status, ports);
+    for (worker, runtime) in runtime.iter().enumerate() {
+        time(&mut page, &worker.to_string(), runtime, *hz);
+    }
     page.gauge("buffers_free", "packet buffers that hold no frame").count(&[], free.into());
     page.gauge("buffers", "packet buffers, as configured").count(&[], all.into());
     let now = "packets that wait for the SA with their SPI";
@@ -104,9 +108,25 @@ fn devices(page: &mut Page, status: &Status, ports: &[PortCounters]) {
     }
     for port in ports {
         // Taken apart, so that what is added there is not forgotten here.
-        let PortCounters { link, side, device, rx_missed, rx_errors, rx_no_buffer, tx_errors } = port;
+        let PortCounters {
+            link,
+            side,
+            device,
+            rx_missed,
+            rx_errors,
+            rx_no_buffer,
+            tx_errors,
+            rx,
+            rx_octets,
+            tx,
+            tx_octets,
+        } = port;
         let labels = [("link", link.as_str()), ("side", side.as_str()), ("device", device.as_str())];
         for (name, n, help) in [
+            ("port_rx_frames", rx, "frames that the device says it received"),
+            ("port_rx_bytes", rx_octets, "octets of those frames"),
+            ("port_tx_frames", tx, "frames that the device says it sent"),
+            ("port_tx_bytes", tx_octets, "octets of those frames"),
             (
                 "port_rx_missed_frames",
                 rx_missed,
@@ -118,6 +138,44 @@ fn devices(page: &mut Page, status: &Status, ports: &[PortCounters]) {
         ] {
             page.counter(name, help).count(&labels, *n);
         }
+    }
+}
+
+/// Where a worker's time goes.
+fn time(page: &mut Page, worker: &str, runtime: &Runtime, hz: u64) {
+    let Runtime { at: _, busy, idle, busy_turns, idle_turns, stalls, stalled, bursts, packets, stages } =
+        runtime;
+    let name = [("worker", worker)];
+    let seconds = |cycles: u64| cycles as f64 / hz.max(1) as f64;
+    for (metric, cycles, help) in [
+        ("worker_busy_seconds", busy, "time of turns that found something to do"),
+        ("worker_idle_seconds", idle, "time of turns that found nothing, and of the sleep behind them"),
+        (
+            "worker_stalled_seconds",
+            stalled,
+            "time of turns of more than a millisecond: the core was taken away, or a port took nothing",
+        ),
+    ] {
+        page.counter(metric, help).number(&name, seconds(*cycles));
+    }
+    for (metric, n, help) in [
+        ("worker_busy_turns", busy_turns, "turns that found something to do"),
+        ("worker_idle_turns", idle_turns, "turns that found nothing"),
+        ("worker_stalls", stalls, "turns of more than a millisecond"),
+        ("worker_bursts", bursts, "bursts received"),
+        ("worker_burst_frames", packets, "frames in those bursts"),
+    ] {
+        page.counter(metric, help).count(&name, *n);
+    }
+    for (stage, Timed { cycles, bursts: _, packets }) in Stage::ALL.iter().zip(stages) {
+        let from = match stage.origin() {
+            Origin::Lan => "LAN",
+            Origin::Wan => "WAN",
+        };
+        let labels = [("worker", worker), ("from", from), ("stage", stage.name())];
+        let help = "time of a stage of the packet path, in the few turns that are timed";
+        page.counter("timed_stage_seconds", help).number(&labels, seconds(*cycles));
+        page.counter("timed_stage_frames", "frames that a stage had in those turns").count(&labels, *packets);
     }
 }
 
