@@ -14,7 +14,7 @@ import threading
 import pytest
 
 from keyserver import ADDRESSES, GROUP, NETWORK, SELECTORS, KeyServer, carried, ks_configuration, members
-from member import BINARIES, configuration, run_refused
+from member import BINARIES, Member, configuration, run_refused
 from prometheus import page
 
 IN_A_ROW = 8
@@ -93,10 +93,13 @@ class Journal:
         return b"\n".join(self.entries)
 
 
-def own_journal(work):
-    """A command before a daemon's own that gives it /run/systemd/journal of its own; root only."""
-    script = f"mount -t tmpfs none /run && mkdir -p /run/systemd/journal && mount --bind {work} /run/systemd/journal"
-    return ["unshare", "--mount", "sh", "-c", f'{script} && exec "$@"', "sh"]
+def own_journal(journal, log):
+    """A command before a daemon's own that gives it a journal of its own, where its log goes as systemd says; root only."""
+    log.parent.mkdir(exist_ok=True)
+    log.touch()
+    stream = f"{log.stat().st_dev}:{log.stat().st_ino}"
+    script = f"mount -t tmpfs none /run && mkdir -p /run/systemd/journal && mount --bind {journal} /run/systemd/journal"
+    return ["unshare", "--mount", "env", f"JOURNAL_STREAM={stream}", "sh", "-c", f'{script} && exec "$@"', "sh"]
 
 
 def replies(ks, a, b):
@@ -121,16 +124,19 @@ def test_no_key_is_in_any_log_reply_or_metric(tmp_path, log_format):
     if log_format == "journald" and os.getuid() != 0:
         pytest.skip("a journal of its own needs root")
     psk, manual = secrets.token_bytes(24), secrets.token_bytes(20)
-    how = ("--log-format", log_format, "--log-level", "trace")
+    # That it is the journal is for the daemons to find out.
+    how = (*(() if log_format == "journald" else ("--log-format", log_format)), "--log-level", "trace")
     sas = [{"spi": 0x00010001, "transform": "aes-128-gcm", "key": manual.hex(), "mode": "tunnel", "direction": "in",
             "selectors": SELECTORS}]
     at, at_ks = {name: f"{address}:19848" for name, address in ADDRESSES.items()}, f"{NETWORK}.1:19849"
     options = {name: {"psk": "0x" + psk.hex(), "sas": sas, "metrics": {"listen": at[name]}, "log": how} for name in "ab"}
     journal_directory = tmp_path / "journal"
     journal_directory.mkdir()
-    before = own_journal(journal_directory) if log_format == "journald" else []
-    for each in options.values():
-        each["before"] = before
+    before = []
+    if log_format == "journald":
+        before = own_journal(journal_directory, tmp_path / "ks" / "ks.log")
+        for name, each in options.items():
+            each["before"] = own_journal(journal_directory, tmp_path / name / "gm.log")
     config = ks_configuration(metrics={"listen": at_ks})
     with (Journal(journal_directory / "socket") as journal,
           KeyServer(tmp_path / "ks", config, psk="0x" + psk.hex(), log=how, before=before) as ks):
@@ -150,9 +156,11 @@ def test_no_key_is_in_any_log_reply_or_metric(tmp_path, log_format):
     logs = [log.read_bytes() for log in (a.log, b.log, ks.log)]
     texts = {"replies": said, "metrics": metrics, "logs": b"\n".join(logs), "journal": journal.text(),
              "summaries": b"".join(path.read_bytes() for path in summaries)}
-    telling = texts["journal" if log_format == "journald" else "logs"]
-    for event in (b"registered", b"rekeyed", b"member_registered", b"kek_made"):
-        assert event in telling, "the log tells what happened"
+    where, written = {"text": ("logs", 'event="{}"'), "json": ("logs", '"event":"{}"'),
+                      "journald": ("journal", "GETVPN_EVENT={}\n")}[log_format]
+    for event in ("registered", "rekeyed", "member_registered", "kek_made", "stopped"):
+        assert written.format(event).encode() in texts[where], event
+    assert log_format != "journald" or b"registered" not in texts["logs"]
 
     keys = {"pre-shared key": psk, "manual key": manual}
     stored = subprocess.run([BINARIES / "examples" / "keys-of-store", "ks-store"], cwd=ks.work, capture_output=True, check=True,
@@ -175,3 +183,11 @@ def test_a_wrong_key_in_a_configuration_is_not_repeated(tmp_path):
     ended = run_refused(tmp_path, config, "--check")
     assert ended.status == 2 and "group.sa.key" in ended.output
     assert shown(ended.output.encode(), {"key": key}) == set()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="a machine without a journal is made with root's help")
+def test_a_journal_that_is_asked_for_must_be_there(tmp_path):
+    without = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /run && exec "$@"', "sh"]
+    with Member(tmp_path, configuration(["net_null0", "net_null1"]), "--log-format", "journald", before=without) as member:
+        ended = member.wait(20)
+    assert ended.status == 2 and "--log-format journald: no journal takes log lines here" in ended.output, ended.output
