@@ -15,6 +15,8 @@ from rates import IO, PARTS, latency_sizes
 from rig import DECRYPT, ENCRYPT
 
 LEAST_SHARE = 0.95
+# A generator that was held up for more of the time says little about what it tests.
+MOST_HELD_UP = 0.02
 
 
 class Machine:
@@ -102,7 +104,22 @@ Generator: `getvpn-perf-load` on core {rig.load_core}, which counts each frame a
 (`--forward-mode=io`), which only moves frames between the same two `net_memif` devices. No hugepages. Sealed packets are the
 member's own, made by it from the cleartext ones before the first trial. Sizes are those of the cleartext frame on the wire, with
 the FCS. Search: RFC 2544 section 26.1, no loss at all, trials of {rig.trial_s:g} s, steps down to {rig.resolution:.0%} of the rate,
-each rate tried {rig.tries} times at most, what was found confirmed over {rig.confirm_s:g} s."""
+each rate tried {rig.tries} times at most, what was found confirmed over {rig.confirm_s:g} s.{doubt(results)}"""
+
+
+def held_up(results):
+    """The part of the searches' time for which the generator had no core."""
+    return sum(r.held_up_s for r in results.rates) / max(1e-9, sum(r.seconds for r in results.rates))
+
+
+def doubt(results):
+    part = held_up(results)
+    if part <= MOST_HELD_UP:
+        return ""
+    return f"""
+
+**The generator was held up for {part:.0%} of the time, since other programs had its core. Rates and latencies below are
+theirs more than the member's; counts of packets are exact all the same.**"""
 
 
 def throughput(results):
@@ -230,7 +247,8 @@ def meaning(results):
 
 They show a shape, and ratios within this run; they are no rates of a NIC. `net_memif` copies each frame twice, generator and member
 share a machine, and a pause of either loses what its ring of 8,192 frames (jumbo frames: 1,024) cannot hold. During the searches the
-process under test was ready to run but had no core for: {spent or "no time at all"}. Much of that, or a hypervisor that takes
+generator was held up for {held_up(results):.1%} of the time, and the process under test was ready to run but had no core for:
+{spent or "no time at all"}. Much of that, or a hypervisor that takes
 processors away, makes all rates low and all latencies long, testpmd's like the member's. perf/pktgen/README.md has the procedure for
 two boxes with NICs."""
 
@@ -302,6 +320,8 @@ def write_csv(results, path):
             writer.writerow(["throughput", f"{rate.what} {rate.size}", "highest rate without loss", "pps", f"{rate.found.rate:.1f}"])
             writer.writerow(["throughput", f"{rate.what} {rate.size}", "limited by the generator", "", int(rate.found.by_generator)])
             writer.writerow(["throughput", f"{rate.what} {rate.size}", "kept from its core", "s", f"{rate.waited_s:.3f}"])
+            held_up_part = rate.held_up_s / max(1e-9, rate.seconds)
+            writer.writerow(["throughput", f"{rate.what} {rate.size}", "generator held up", "", f"{held_up_part:.4f}"])
         for delay in results.delays:
             for key, value in (delay.latency or {}).items():
                 case = f"{delay.what} {delay.size} at {delay.part:.0%}"

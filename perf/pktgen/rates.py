@@ -1,6 +1,7 @@
 """Throughput by RFC 2544 section 26.1 and latency by section 26.2, of a member and of dpdk-testpmd in its place."""
 
 import dataclasses
+import time
 
 import frames
 import load
@@ -20,7 +21,9 @@ class Rate:
     what: str
     size: object
     found: object  # search.Found
-    waited_s: float  # how long the one that was measured was kept from its core meanwhile
+    seconds: float  # that the search took
+    held_up_s: float  # for so long the generator was ready to run, and something else had its core
+    waited_s: float  # the same of the one that was measured
 
 
 @dataclasses.dataclass
@@ -85,9 +88,10 @@ class Meter:
         return Books(name, self.taken, self.received, member.ctl("counters"))
 
     def rate(self, what, direction, size):
-        before = load.waited_s(self.process)
+        began, waited = time.monotonic(), [load.waited_s(each) for each in (self.generator.process, self.process)]
         found = self.rig.highest(lambda rate, seconds: self.trial(direction, size, rate, seconds))
-        return Rate(what, size, found, load.waited_s(self.process) - before)
+        held_up = load.waited_s(self.generator.process) - waited[0]
+        return Rate(what, size, found, time.monotonic() - began, held_up, load.waited_s(self.process) - waited[1])
 
     def delay(self, what, direction, size, part, rate):
         """Of several trials the first in which nothing is lost."""
