@@ -95,6 +95,21 @@ def test_latency_comes_from_the_sampler(box, api):
     assert len(rows) == 4 and rows[0]["note"].startswith("100 probes; p50 50.0 us; p99 99.0 us; longest 100.0 us")
 
 
+@pytest.mark.parametrize("missing", ["lan-64", "wan-64"])
+def test_one_of_a_pair_of_captures_is_not_enough(box, tmp_path, missing):
+    (tmp_path / f"{missing}.pcap").unlink()
+    rows, done = box("throughput")
+    assert done.returncode == 2 and f"{missing}.pcap is not there" in done.stderr and not rows
+
+
+def test_a_check_tries_nothing_but_finds_what_is_missing(box, tmp_path):
+    rows, done = box("check", conf="SIZES='64 imix'")
+    assert done.returncode == 0 and "captures of 64 imix and of a flood: all there" in done.stdout and not rows
+    (tmp_path / "wan-imix.pcap").unlink()
+    _, done = box("check", conf="SIZES='64 imix'")
+    assert done.returncode == 2 and "wan-imix.pcap is not there" in done.stderr
+
+
 @pytest.mark.parametrize(("test", "conf", "said"), [
     ("throughput", "PKTGEN=/nonexistent/pktgen", "PKTGEN is /nonexistent/pktgen, which is not there"),
     ("throughput", "SIZES=1518", "lan-1518.pcap is not there: perf/pktgen/captures.py --out"),
