@@ -1,5 +1,6 @@
 //! `getvpnctl`: asks a daemon one thing over its control socket and prints the answer. Keeps no state.
 
+mod top;
 mod watch;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -50,6 +51,9 @@ struct Arguments {
 enum Action {
     #[command(flatten)]
     Ask(Request),
+    /// A live view in the terminal: throughput, workers, drops, groups and SAs of a member, or groups, members and
+    /// requests of a key server. q ends it.
+    Top,
     /// Writes completions for a shell to standard output.
     Completions {
         /// Which.
@@ -263,6 +267,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let request = match &arguments.action {
         Action::Ask(request) => request,
+        Action::Top => return live(&arguments),
         Action::Completions { shell } => {
             return written(pages::completions(Arguments::command(), *shell, &mut io::stdout().lock()));
         }
@@ -281,6 +286,23 @@ fn main() -> ExitCode {
     match ask(&arguments, request) {
         Ok(output) => printed(print(&output)),
         Err(error) => report(&arguments, error),
+    }
+}
+
+fn live(arguments: &Arguments) -> ExitCode {
+    if arguments.json || arguments.watch.is_some() {
+        eprintln!(
+            "getvpnctl: top draws on a terminal and refreshes itself: neither --json nor --watch is for it"
+        );
+        return ExitCode::from(2);
+    }
+    match top::run(&arguments.socket, Duration::from_secs(arguments.timeout.into())) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(top::TopError::Client(error)) => report(arguments, error),
+        Err(error) => {
+            eprintln!("getvpnctl: {error}");
+            ExitCode::from(2)
+        }
     }
 }
 
