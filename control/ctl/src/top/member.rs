@@ -40,7 +40,7 @@ pub fn draw(frame: &mut Frame<'_>, model: &Model, sample: &Sample) {
         ("decrypted", Color::Green),
     );
     worker_rows(frame, cores, model, sample);
-    let [left, right] = Layout::horizontal([Constraint::Fill(3), Constraint::Fill(2)]).areas(middle);
+    let [left, right] = Layout::horizontal([Constraint::Max(56), Constraint::Min(40)]).areas(middle);
     drop_rows(frame, left, model, sample);
     group_rows(frame, right, sample);
     sa_rows(frame, sas, model, sample);
@@ -103,7 +103,9 @@ fn worker_rows(frame: &mut Frame<'_>, area: Rect, model: &Model, sample: &Sample
             Span::styled(format!("{:>5.1} % {}", share * 100.0, bar(share, 15)), load_style(share)),
             Span::raw(format!("{:>8}", rate(cycles))),
             Span::raw(format!("{:>8}", rate(ns))),
-            Span::raw(format!("{:>6}", rate(worker.recent.burst_size))),
+            Span::raw(
+                worker.recent.burst_size.map_or_else(|| format!("{:>6}", "-"), |n| format!("{n:>6.1}")),
+            ),
             Span::styled(spark(&model.trail(&series, TRAIL.into()), TRAIL.into()), load_style(share)),
         ])
     });

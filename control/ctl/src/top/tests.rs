@@ -8,13 +8,16 @@ use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::KeyEvent;
 use serde_json::json;
 
+fn from<T: serde::de::DeserializeOwned>(value: serde_json::Value) -> T {
+    serde_json::from_value(value).expect("a reply")
+}
+
 /// A member that has counted for `s` seconds.
 fn member(start: Instant, s: u64) -> Sample {
-    let from = |value| serde_json::from_value(value).expect("a reply");
     let drops = json!({ "unknown_spi": 500 * s, "policy": 7 });
     let work = |busy: u64| {
         json!({ "seconds": 10.0, "load": 0.25, "busy_cycles": busy, "idle_cycles": 1000 * s, "busy_turns": 1,
-                "idle_turns": 1, "packets": 1, "bursts": 1, "burst_size": 23.5, "cycles_per_packet": 512.0, "stages": [] })
+                "idle_turns": 1, "stalls": 0, "stalled_ms": 0.0, "packets": 1, "bursts": 1, "burst_size": 23.5, "cycles_per_packet": 512.0, "stages": [] })
     };
     Sample {
         at: start + Duration::from_secs(s),
@@ -50,7 +53,6 @@ fn member(start: Instant, s: u64) -> Sample {
 }
 
 fn key_server(start: Instant, s: u64) -> Sample {
-    let from = |value| serde_json::from_value(value).expect("a reply");
     Sample {
         status: from(json!({ "role": "ks", "version": "0.1.0", "pid": 43, "uptime_s": 60, "groups": [] })),
         counters: from(json!({
