@@ -37,6 +37,7 @@ enum shim_mbuf_offset {
 	SHIM_MBUF_PORT = offsetof(struct rte_mbuf, port),
 	SHIM_MBUF_OL_FLAGS = offsetof(struct rte_mbuf, ol_flags),
 	SHIM_MBUF_PACKET_TYPE = offsetof(struct rte_mbuf, packet_type),
+	SHIM_MBUF_HASH = offsetof(struct rte_mbuf, hash),
 	SHIM_MBUF_PKT_LEN = offsetof(struct rte_mbuf, pkt_len),
 	SHIM_MBUF_DATA_LEN = offsetof(struct rte_mbuf, data_len),
 	SHIM_MBUF_BUF_LEN = offsetof(struct rte_mbuf, buf_len),
@@ -45,6 +46,9 @@ enum shim_mbuf_offset {
 	SHIM_MBUF_L2_LEN_BITS = RTE_MBUF_L2_LEN_BITS,
 	SHIM_MBUF_L3_LEN_BITS = RTE_MBUF_L3_LEN_BITS,
 };
+
+/* A mark is a word in the place of the hash. */
+_Static_assert(sizeof(((struct rte_mbuf *)0)->hash) == sizeof(uint64_t), "the hash of an mbuf is not eight octets");
 
 /* Packet fields that a device spreads over its receive queues. */
 static const uint64_t SHIM_RSS_IP = RTE_ETH_RSS_IP;

@@ -10,6 +10,7 @@ use crate::offender::{Offender, Offenders, Seen};
 use crate::packet::Headers;
 use crate::parking::Lot;
 use crate::policy::Subject;
+use crate::probe::Tap;
 use crate::punt::PuntSender;
 use crate::snapshot::Snapshot;
 use crate::verdict::DropReason;
@@ -47,6 +48,8 @@ pub struct Context<'a> {
     pub punts: &'a mut PuntSender,
     /// Where packets with an unknown SPI wait.
     pub lot: &'a mut Lot<Arrived>,
+    /// Where a probe looks at packets.
+    pub tap: &'a mut Tap,
     /// Buffers of ordinary frames.
     pub pool: &'a Mempool,
     /// Buffers that hold the largest packet in one segment.
@@ -135,6 +138,9 @@ impl Context<'_> {
     pub(crate) fn drop_frames(&mut self, mbuf: Mbuf, reason: DropReason, frames: u16) {
         self.tally.count_drops(reason, u64::from(frames));
         self.accuse(&mbuf, reason);
+        if self.tap.is_on() {
+            self.probe_drops(&mbuf, reason, frames);
+        }
         self.discard(mbuf);
     }
 

@@ -12,12 +12,13 @@ use thiserror::Error;
 
 use crate::counters::{SharedTally, Tally};
 use crate::exception::ExceptionPort;
-use crate::explain::{ExplainError, Explained, FiveTuple};
+use crate::explain::{ExplainError, Explained, ExplainedRule, FiveTuple};
 use crate::meter::{Meter, Runtime, SharedMeter};
 use crate::offender::{Board, Offender, Offenders};
 use crate::parking::{Lot, ParkingLimits, ParkingUse, UseGauge};
 use crate::policy::PolicyState;
 use crate::ports::{self, PortsError};
+use crate::probe::{self, Probe};
 use crate::publish::{self, Publisher};
 use crate::punt::{self, PuntReceiver};
 use crate::snapshot::Snapshot;
@@ -120,6 +121,7 @@ pub struct Dataplane {
     /// Indexed by worker, then link.
     shared: Vec<Vec<Arc<SharedTally>>>,
     punts: PuntReceiver,
+    probe: Probe,
     /// Indexed by worker.
     parking: Vec<UseGauge>,
     /// Likewise.
@@ -148,6 +150,7 @@ impl Dataplane {
         let punt_interval = cycles_hz() / PUNTS_PER_SECOND;
         let (punt_senders, punts) =
             punt::channel(u16::try_from(count).unwrap_or(u16::MAX), PUNT_RING, punt_interval);
+        let (taps, probe) = probe::channel(u16::try_from(count).unwrap_or(u16::MAX), cycles_hz());
         let ports::Wiring { pool, large, ports, stations, exceptions } = ports::wire(config, count)?;
         let now = cycles();
         let signals = Arc::new(Signals {
@@ -163,6 +166,7 @@ impl Dataplane {
             current,
             shared: Vec::new(),
             punts,
+            probe,
             parking: Vec::new(),
             boards: Vec::new(),
             meters: Vec::new(),
@@ -172,8 +176,9 @@ impl Dataplane {
         };
         // However many wait, half of the large buffers are for those that arrive.
         let max_large = large.count() / 2 / u32::try_from(count).unwrap_or(u32::MAX);
-        let parts = lcores.into_iter().zip(stations).zip(subscribers).zip(punt_senders).enumerate();
-        for (number, (((lcore, stations), snapshots), punts)) in parts {
+        let senders = punt_senders.into_iter().zip(taps);
+        let parts = lcores.into_iter().zip(stations).zip(subscribers).zip(senders).enumerate();
+        for (number, (((lcore, stations), snapshots), (punts, tap))) in parts {
             let counts: Vec<LinkCounts> = config.links.iter().map(|_| LinkCounts::default()).collect();
             dataplane.shared.push(counts.iter().map(|c| Arc::clone(&c.shared)).collect());
             let lot = Lot::new(&config.parking, max_large, cycles_hz());
@@ -191,6 +196,7 @@ impl Dataplane {
                 offenders,
                 meter,
                 lot,
+                tap,
                 pool: Arc::clone(&pool),
                 large: Arc::clone(&large),
                 signals: Arc::clone(&signals),
@@ -229,6 +235,12 @@ impl Dataplane {
         self.current.explain(tuple)
     }
 
+    /// The rule of that number, which the policy in force has.
+    #[must_use]
+    pub fn rule(&self, number: u32) -> Option<ExplainedRule> {
+        self.current.rule(number)
+    }
+
     /// Moves frames to and from the exception ports, drops what workers no longer use, and notices workers
     /// that have ended.
     ///
@@ -264,6 +276,11 @@ impl Dataplane {
     /// Unknown SPIs, as workers report them.
     pub fn punts(&mut self) -> &mut PuntReceiver {
         &mut self.punts
+    }
+
+    /// What traces and captures.
+    pub fn probe(&mut self) -> &mut Probe {
+        &mut self.probe
     }
 
     /// How much waits for SAs, in all workers together.
@@ -392,6 +409,7 @@ mod tests {
             current,
             shared: Vec::new(),
             punts: punt::channel(1, 1, 1).1,
+            probe: probe::channel(1, 1000).1,
             parking: Vec::new(),
             boards: Vec::new(),
             meters: Vec::new(),

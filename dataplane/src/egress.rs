@@ -73,6 +73,9 @@ impl Egress {
     /// Sends everything that has collected. What the port does not take in time is dropped.
     #[inline]
     pub fn flush(&mut self, cx: &mut Context<'_>) {
+        if cx.tap.is_on() {
+            cx.probe_sends(&self.frames, self.notes.iter().map(|note| (note.outgoing, note.frames)));
+        }
         let mut deadline = None;
         while !self.frames.is_empty() {
             let sent = self.queue.burst(&mut self.frames);
@@ -102,6 +105,9 @@ impl Egress {
             if note.frames > 0 {
                 cx.tally.count_drops(DropReason::TxFull, u64::from(note.frames));
                 cx.accuse(mbuf, DropReason::TxFull);
+            }
+            if cx.tap.is_on() {
+                cx.probe_drops(mbuf, DropReason::TxFull, note.frames);
             }
         }
         dpdk::free_burst(&mut self.frames);

@@ -100,6 +100,12 @@ impl FiveTuple {
 }
 
 impl Snapshot {
+    /// The rule of that number.
+    #[must_use]
+    pub fn rule(&self, number: u32) -> Option<ExplainedRule> {
+        self.policy.rule(number).map(|(selector, group)| ExplainedRule { number, selector, group })
+    }
+
     /// What becomes of a packet.
     ///
     /// # Errors
@@ -109,8 +115,7 @@ impl Snapshot {
         let headers = parse_ip(&packet).ok().filter(|headers| headers.protocol == tuple.protocol);
         let headers = headers.ok_or(ExplainError::Protocol(tuple.protocol))?;
         let number = self.policy.rule_of((&headers, &packet));
-        let rule =
-            self.policy.rule(number).map(|(selector, group)| ExplainedRule { number, selector, group });
+        let rule = self.rule(number);
         let outcome = match self.policy.action(number) {
             Action::Bypass => Outcome::Bypass,
             Action::Drop => Outcome::Drop,

@@ -103,8 +103,10 @@ impl Fragmenter {
         if let Err(error) = self.split_ip(&mbuf, headers, max_packet, cx, &mut pieces) {
             return Err((mbuf, reason(error)));
         }
+        let mark = mbuf.mark();
         cx.discard(mbuf);
         for piece in &mut pieces {
+            piece.set_mark(mark);
             if let Some(front) = piece.prepend(l2_len) {
                 front.copy_from_slice(l2);
             }

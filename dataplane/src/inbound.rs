@@ -14,6 +14,7 @@ use crate::packet::{Fragment, Headers, Parsed, esp, icmp, parse, protocol};
 use crate::parking::{Bay, Load};
 use crate::plausibility::Plausibility;
 use crate::policy::{Action, Enforce, WithoutSa};
+use crate::probe::{Heading, Point};
 use crate::punt::Punted;
 use crate::reassembly::Fragments;
 use crate::replay::Replay;
@@ -49,6 +50,7 @@ impl Inbound {
 
     /// Takes a burst from the WAN to its verdicts.
     pub fn process(&mut self, burst: &mut Burst, cx: &mut Context<'_>, lan: &mut Egress) {
+        cx.probe_begins(Heading::In, burst);
         let behind = cx.lot.is_due();
         if behind {
             self.resume(cx, lan);
@@ -60,6 +62,10 @@ impl Inbound {
             self.sort(mbuf, cx, lan, &mut secured, &mut clear);
         }
         cx.meter.lap(Stage::WanParse, received);
+        if cx.tap.is_on() {
+            cx.probe_arrivals(&mut secured, None);
+            cx.probe_arrivals(&mut clear, None);
+        }
         if !clear.is_empty() {
             let packets = clear.mbufs.len();
             admit_clear(&mut clear, cx, lan);
@@ -75,6 +81,7 @@ impl Inbound {
 
     /// Fragments and parked packets that have waited too long are dropped.
     pub fn expire(&mut self, cx: &mut Context<'_>) {
+        cx.probe_turns(Heading::In);
         self.fragments.expire(cx);
         if !cx.lot.is_empty() {
             let (link, now) = (cx.link, cx.now);
@@ -86,6 +93,7 @@ impl Inbound {
 
     /// Drops everything that is held, for a stop.
     pub fn drain(&mut self, cx: &mut Context<'_>) {
+        cx.probe_turns(Heading::In);
         self.fragments.drain(cx);
         let link = cx.link;
         clear_out(cx, DropReason::Shutdown, |cx, lane| {
@@ -102,6 +110,9 @@ impl Inbound {
             cx.lot.release(cx.link, BURST, |arrived| lane.admit(arrived));
             if lane.is_empty() {
                 return;
+            }
+            if cx.tap.is_on() {
+                cx.probe_releases(&mut lane);
             }
             for (mbuf, headers) in lane.iter() {
                 cx.punts.forget(bay_of(mbuf, headers, cx.link).spi);
@@ -141,6 +152,9 @@ impl Inbound {
 
     #[inline(never)]
     fn open(&mut self, lane: &mut Lane, cx: &mut Context<'_>, lan: &mut Egress) {
+        if cx.tap.is_on() {
+            cx.probe_keeps(lane);
+        }
         let table = &cx.snapshot.sas;
         let mut fates = ArrayVec::<Fate<'_>, BURST>::new();
         for (mbuf, headers) in lane.iter() {
@@ -221,6 +235,9 @@ impl Inbound {
 
 /// Lets a packet wait.
 fn park(bay: Bay, mbuf: Mbuf, headers: &Headers, frames: u16, cx: &mut Context<'_>) -> Result<(), Mbuf> {
+    if cx.tap.is_on() {
+        cx.probe_notes(&mbuf, Point::Parked);
+    }
     let load = Load {
         octets: u32::try_from(mbuf.pkt_len()).unwrap_or(u32::MAX),
         is_large: mbuf.buf_len() > usize::from(cx.pool.data_room()) + usize::from(HEADROOM),

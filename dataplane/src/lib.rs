@@ -21,6 +21,7 @@ pub mod parking;
 mod plausibility;
 mod policy;
 mod ports;
+pub mod probe;
 pub mod publish;
 pub mod punt;
 mod reassembly;

@@ -13,6 +13,7 @@ use crate::fragment::Fragmenter;
 use crate::meter::Stage;
 use crate::packet::{Fragment, Headers, Parsed, Version, parse};
 use crate::policy::{Action, Enforce, Protect, WithoutSa};
+use crate::probe::{Heading, Point};
 use crate::reassembly::Fragments;
 use crate::sa::{Mode, Sa};
 use crate::too_big::{TooBig, reported_mtu};
@@ -80,6 +81,7 @@ impl Outbound {
     /// Takes a burst from the LAN to its verdicts.
     pub fn process(&mut self, burst: &mut Burst, cx: &mut Context<'_>, exits: &mut Exits<'_>) {
         let received = burst.len();
+        cx.probe_begins(Heading::Out, burst);
         let mut packets = Lane::new();
         for mbuf in burst.drain(..) {
             let Some(mbuf) = cx.contiguous(mbuf, 1) else { continue };
@@ -98,6 +100,9 @@ impl Outbound {
         let mut rules = [0; BURST];
         policy.classify(packets.subjects(), &mut rules);
         cx.meter.lap(Stage::LanPolicy, classified);
+        if cx.tap.is_on() {
+            cx.probe_arrivals(&mut packets, Some(&rules));
+        }
         let mut wrapped = Wrapped { mbufs: Burst::new(), details: ArrayVec::new() };
         for ((mbuf, headers, frames), rule) in packets.drain().zip(&rules) {
             match policy.action(*rule) {
@@ -116,11 +121,13 @@ impl Outbound {
 
     /// Fragments that have waited too long are dropped.
     pub fn expire(&mut self, cx: &mut Context<'_>) {
+        cx.probe_turns(Heading::Out);
         self.fragments.expire(cx);
     }
 
     /// Drops everything that is held, for a stop.
     pub fn drain(&mut self, cx: &mut Context<'_>) {
+        cx.probe_turns(Heading::Out);
         self.fragments.drain(cx);
     }
 
@@ -272,6 +279,9 @@ impl Outbound {
         cx: &mut Context<'s>,
         exits: &mut Exits<'_>,
     ) {
+        if cx.tap.is_on() {
+            cx.probe_notes(&mbuf, Point::Held);
+        }
         let Some(whole) = self.fragments.push(mbuf, headers, cx) else { return };
         match cx.snapshot.policy.action_of(whole.subject()) {
             Action::Protect(protect) if whole.headers.fragment == Fragment::None => {
@@ -330,6 +340,8 @@ fn wrap_elsewhere(
     id: u16,
     large: &Mempool,
 ) -> Result<usize, DropReason> {
+    let mark = mbuf.mark();
     *mbuf = Mbuf::copy_from(large, mbuf.data()).ok_or(DropReason::NoBuffers)?;
+    mbuf.set_mark(mark);
     wrap(mbuf, headers, sa, seq, id).ok_or(DropReason::FrameTooLong)
 }

@@ -47,6 +47,18 @@ pub(crate) struct Producer<const WORDS: usize> {
 }
 
 impl<const WORDS: usize> Producer<WORDS> {
+    /// Whether `messages` fit now: then as many can be pushed, whatever the consumer does.
+    pub(crate) fn has_room(&mut self, messages: usize) -> bool {
+        let capacity = self.shared.cells.len() as u64;
+        let wanted = messages as u64;
+        if self.written - self.taken + wanted <= capacity {
+            return true;
+        }
+        // Acquire: as for push().
+        self.taken = self.shared.taken.load(Ordering::Acquire);
+        self.written - self.taken + wanted <= capacity
+    }
+
     /// Adds a message; false, with nothing done, when the ring is full.
     pub(crate) fn push(&mut self, message: &[u64; WORDS]) -> bool {
         let capacity = self.shared.cells.len() as u64;
@@ -122,6 +134,15 @@ mod tests {
     }
 
     #[test]
+    fn room_is_said_for_as_many_as_fit() {
+        let (mut producer, mut consumer) = ring::<1>(4);
+        assert!(producer.has_room(4) && !producer.has_room(5));
+        assert!(producer.push(&[0]) && producer.has_room(3) && !producer.has_room(4));
+        assert_eq!(consumer.drain().count(), 1);
+        assert!(producer.has_room(4) && !producer.has_room(5));
+    }
+
+    #[test]
     fn a_drain_that_is_given_up_leaves_the_rest_in_order() {
         let (mut producer, mut consumer) = ring::<1>(4);
         (0..4).for_each(|n| assert!(producer.push(&[n])));
@@ -177,6 +198,25 @@ mod loom_tests {
             // What did not fit was refused; of the rest nothing is lost, torn or out of order.
             assert!(sent.len() >= 2);
             assert_eq!(came, sent.iter().map(|n| [*n, !n]).collect::<Vec<_>>());
+        });
+    }
+
+    #[test]
+    fn loom_room_that_was_promised_is_there() {
+        loom::model(|| {
+            let (mut producer, mut consumer) = ring::<1>(2);
+            assert!(producer.push(&[1]));
+            let control = thread::spawn(move || {
+                let taken: Vec<_> = consumer.drain().flatten().collect();
+                (consumer, taken)
+            });
+            let room = producer.has_room(2);
+            if room {
+                assert!(producer.push(&[2]) && producer.push(&[3]));
+            }
+            let (mut consumer, taken) = control.join().expect("the control thread");
+            let rest: Vec<_> = consumer.drain().flatten().collect();
+            assert_eq!([taken, rest].concat(), if room { vec![1, 2, 3] } else { vec![1] });
         });
     }
 

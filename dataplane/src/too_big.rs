@@ -38,6 +38,7 @@ impl TooBig {
             return None;
         }
         let mut error = Mbuf::alloc(cx.pool)?;
+        error.set_mark(0);
         let mtu = u16::try_from(max_packet).unwrap_or(u16::MAX);
         let room = error.append(icmp::MAX_FRAME)?;
         let written = match headers.version {

@@ -18,6 +18,7 @@ use crate::meter::{Meter, Stage};
 use crate::offender::Offenders;
 use crate::outbound::{Exits, Mail, Outbound};
 use crate::parking::Lot;
+use crate::probe::Tap;
 use crate::publish::Subscriber;
 use crate::punt::PuntSender;
 use crate::snapshot::Snapshot;
@@ -64,6 +65,7 @@ pub(crate) struct Worker {
     pub(crate) offenders: Offenders,
     pub(crate) meter: Meter,
     pub(crate) lot: Lot<Arrived>,
+    pub(crate) tap: Tap,
     pub(crate) pool: Arc<Mempool>,
     pub(crate) large: Arc<Mempool>,
     pub(crate) signals: Arc<Signals>,
@@ -173,6 +175,7 @@ impl Worker {
         bin: &mut Burst,
         mut act: impl FnMut(&mut Station, &mut Context<'_>) -> bool,
     ) {
+        self.tap.look();
         let (snapshot, version) = self.snapshots.versioned();
         self.lot.follow(version, |spi| snapshot.knows(spi));
         for station in &mut self.stations {
@@ -189,6 +192,7 @@ impl Worker {
                 meter: &mut self.meter,
                 punts: &mut self.punts,
                 lot: &mut self.lot,
+                tap: &mut self.tap,
                 pool: &self.pool,
                 large: &self.large,
             };

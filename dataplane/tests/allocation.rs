@@ -6,6 +6,7 @@
 mod common;
 
 use common::*;
+use getvpn_dataplane::probe::{Budget, ProbeFilter, ProbeSpec};
 use getvpn_dataplane::transform::Transform;
 use getvpn_dataplane::{
     DropReason, LocalAction, LocalRule, Mode, PolicyState, ReplayPolicy, Selector, SpiTest,
@@ -14,8 +15,11 @@ use getvpn_dataplane::{
 /// Bursts on each way.
 const BURSTS: usize = 64;
 
+/// Somebody captures everything: what a worker does then is more than what it does otherwise.
 fn member(state: &PolicyState) -> Member {
     let mut member = Member::new(state, 1500);
+    let budget = Budget { events: 1 << 20, octets: u32::MAX };
+    member.probe.start(&ProbeSpec { filter: ProbeFilter::default(), snaplen: u16::MAX, budget });
     member.watch = |work| {
         let seen = allocation_counter::measure(work);
         assert_eq!((seen.count_total, seen.bytes_total), (0, 0), "a worker has allocated");
@@ -25,7 +29,7 @@ fn member(state: &PolicyState) -> Member {
 
 #[test]
 fn the_counter_counts() {
-    assert_eq!(allocation_counter::measure(|| drop(vec![0_u8; 9])).bytes_total, 9);
+    assert_eq!(allocation_counter::measure(|| drop(std::hint::black_box(vec![0_u8; 9]))).bytes_total, 9);
 }
 
 #[test]
@@ -116,6 +120,7 @@ fn packets_wait_and_go_on_without_allocating() {
         assert!(b.drops(reason) > 0, "{reason:?}");
     }
     assert!(b.tally.released > 0 && b.tally.decrypted == b.tally.released, "{:?}", b.tally);
+    assert!(b.probe.counts().matched > 0);
 }
 
 #[test]

@@ -12,6 +12,7 @@ use getvpn_dataplane::meter::Meter;
 use getvpn_dataplane::offender::Offenders;
 use getvpn_dataplane::outbound::{Exits, Mail, Outbound};
 use getvpn_dataplane::parking::Lot;
+use getvpn_dataplane::probe::{self, Probe, Tap};
 use getvpn_dataplane::punt::{self, PuntReceiver, PuntSender};
 use getvpn_dataplane::{Arrived, Context, Egress, Fragmenter, Fragments, Origin, ParkingLimits, Snapshot};
 
@@ -31,6 +32,8 @@ pub struct Member {
     bin: Burst,
     punt_sender: PuntSender,
     lot: Lot<Arrived>,
+    tap: Tap,
+    pub probe: Probe,
     shared: SharedTally,
     offenders: Offenders,
     meter: Meter,
@@ -79,6 +82,7 @@ impl Member {
         const PUNTS_A_SECOND: u64 = 10;
         let fragments = || anyhow::Ok(Fragments::new(Reassembler::new(1024, 2000, None)?));
         let (mut senders, punts) = punt::channel(1, PUNTS, cycles_hz() / PUNTS_A_SECOND);
+        let (mut taps, probe) = probe::channel(1, cycles_hz());
         Ok(Member {
             tally: Tally::default(),
             punts,
@@ -90,6 +94,8 @@ impl Member {
             bin: Burst::new(),
             punt_sender: senders.pop().context("a punt sender")?,
             lot: Lot::new(&ParkingLimits::default(), 16, cycles_hz()),
+            tap: taps.pop().context("a tap")?,
+            probe,
             shared: SharedTally::new(),
             offenders: Offenders::new(cycles_hz()),
             meter: Meter::new(cycles(), cycles_hz(), true),
@@ -107,6 +113,7 @@ impl Member {
     pub fn turn(&mut self, side: Side, snapshot: &Snapshot, burst: &mut Burst) {
         self.tally.rx += burst.len() as u64;
         self.tally.rx_octets += burst.iter().map(|mbuf| mbuf.pkt_len() as u64).sum::<u64>();
+        self.tap.look();
         let now = cycles();
         self.meter.begin(now, true);
         let mut cx = Context {
@@ -121,6 +128,7 @@ impl Member {
             bin: &mut self.bin,
             punts: &mut self.punt_sender,
             lot: &mut self.lot,
+            tap: &mut self.tap,
             pool: &self.pool,
             large: &self.large,
         };

@@ -241,6 +241,21 @@ impl Mbuf {
         self.set::<u64, { offset(sys::SHIM_MBUF_TX_OFFLOAD) }>(lengths);
     }
 
+    /// The mark that was set last. Until one is set it is arbitrary: a device leaves the hash by which it
+    /// chose the queue in its place.
+    #[inline]
+    #[must_use]
+    pub fn mark(&self) -> u64 {
+        self.get::<u64, { offset(sys::SHIM_MBUF_HASH) }>()
+    }
+
+    /// Writes a word beside the packet, which goes with it wherever it goes. Packets made from this one
+    /// elsewhere do not have it.
+    #[inline]
+    pub fn set_mark(&mut self, mark: u64) {
+        self.set::<u64, { offset(sys::SHIM_MBUF_HASH) }>(mark);
+    }
+
     /// Starts to load the mbuf's first cache line, for a packet that is handled a little later.
     #[inline]
     pub fn prefetch(&self) {

@@ -15,6 +15,7 @@ use getvpn_dataplane::meter::Meter;
 use getvpn_dataplane::offender::Offenders;
 use getvpn_dataplane::outbound::{Exits, Mail, Outbound};
 use getvpn_dataplane::parking::Lot;
+use getvpn_dataplane::probe::{self, Probe, Tap};
 use getvpn_dataplane::punt::{self, PuntReceiver, PuntSender};
 use getvpn_dataplane::transform::{Cipher, SealJob, Transform, seal_burst};
 use getvpn_dataplane::{
@@ -51,6 +52,8 @@ pub struct Member {
     bin: Burst,
     punt_sender: PuntSender,
     lot: Lot<Arrived>,
+    tap: Tap,
+    pub probe: Probe,
     /// How often decisions were published.
     version: u64,
 }
@@ -106,6 +109,7 @@ impl Member {
         let pool = Mempool::new("frames", 1023, 0, 2048, None).unwrap();
         let large = Mempool::new("large", 31, 0, Mempool::MAX_DATA_ROOM, None).unwrap();
         let (mut senders, punts) = punt::channel(1, 64, cycles_hz());
+        let (mut taps, probe) = probe::channel(1, cycles_hz());
         let fragments = || Fragments::new(Reassembler::new(64, 1000, None).unwrap());
         Member {
             tally: Tally::default(),
@@ -124,6 +128,8 @@ impl Member {
             bin: Burst::new(),
             punt_sender: senders.remove(0),
             lot: Lot::new(&limits, 4, cycles_hz()),
+            tap: taps.remove(0),
+            probe,
             version: 0,
             pool,
             large,
@@ -172,6 +178,7 @@ impl Member {
     /// What a worker does with a burst.
     fn process(&mut self, burst: &mut Burst, from_lan: bool) {
         self.tally.rx += burst.len() as u64;
+        self.tap.look();
         self.lot.follow(self.version, |spi| self.snapshot.knows(spi));
         let mut cx = Context {
             worker: 0,
@@ -185,6 +192,7 @@ impl Member {
             bin: &mut self.bin,
             punts: &mut self.punt_sender,
             lot: &mut self.lot,
+            tap: &mut self.tap,
             pool: &self.pool,
             large: &self.large,
         };
@@ -216,6 +224,7 @@ impl Member {
     }
 
     fn each_pipeline(&mut self, act: impl FnOnce(&mut Inbound, &mut Outbound, &mut Context<'_>)) {
+        self.tap.look();
         let mut cx = Context {
             worker: 0,
             link: 0,
@@ -228,6 +237,7 @@ impl Member {
             bin: &mut self.bin,
             punts: &mut self.punt_sender,
             lot: &mut self.lot,
+            tap: &mut self.tap,
             pool: &self.pool,
             large: &self.large,
         };

@@ -64,6 +64,7 @@ impl Mbuf {
             return Err(self);
         }
         whole.set::<u16, { offset(sys::SHIM_MBUF_PORT) }>(self.port());
+        whole.set_mark(self.mark());
         whole.set::<u64, { offset(sys::SHIM_MBUF_TX_OFFLOAD) }>(
             self.get::<u64, { offset(sys::SHIM_MBUF_TX_OFFLOAD) }>(),
         );

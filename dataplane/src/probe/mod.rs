@@ -1,0 +1,111 @@
+//! The probe: a filter that workers apply to what passes, while somebody traces or captures, and the
+//! events of the packets that match, on their way to the control thread. Off, it costs a branch a burst.
+//!
+//! A worker looks at each packet once, as soon as its headers are known, and marks those that it follows;
+//! whatever becomes of a marked packet is told too. It copies into a ring of its own, at most as much a
+//! millisecond as its [`Budget`] says; what is beyond that, or finds the ring full, is skipped and counted.
+//!
+//! Not seen one by one: ESP that arrives in fragments (the datagram is seen once it is whole), and
+//! fragments that nothing becomes of.
+
+mod control;
+mod event;
+mod filter;
+mod points;
+mod tap;
+
+use std::sync::Arc;
+
+use crossbeam::utils::CachePadded;
+
+use crate::publish::{self, Publisher};
+use crate::ring::{Consumer, ring};
+use crate::sync::AtomicU64;
+
+pub use control::Probe;
+pub use event::{Decision, Event, Facts, IpFacts, Leaving, Point};
+pub use filter::{Heading, ProbeFilter};
+pub use tap::Tap;
+
+/// Words of a record on the ring.
+const WORDS: usize = 32;
+/// Records that may wait for the control thread, of each worker: more than a budget of a few milliseconds.
+const RECORDS: usize = 1024;
+
+/// What a worker may tell in a millisecond.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// Events.
+    pub events: u32,
+    /// Octets of frames.
+    pub octets: u32,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Budget { events: 64, octets: 65_536 }
+    }
+}
+
+/// What is looked for, and how much of it is taken.
+#[derive(Clone, Copy, Debug)]
+pub struct ProbeSpec {
+    /// Which packets.
+    pub filter: ProbeFilter,
+    /// Octets of each frame that are taken.
+    pub snaplen: u16,
+    /// Bounds what it costs.
+    pub budget: Budget,
+}
+
+/// What workers have in force: a spec with its number, 0 for none.
+#[derive(Clone, Copy, Debug)]
+struct Program {
+    id: u16,
+    filter: filter::Compiled,
+    snaplen: u16,
+    budget: Budget,
+}
+
+impl Program {
+    const OFF: Program = Program {
+        id: 0,
+        filter: filter::Compiled::NOTHING,
+        snaplen: 0,
+        budget: Budget { events: 0, octets: 0 },
+    };
+}
+
+/// What a worker counts while a probe is on. Written by the worker, read by the control thread.
+#[derive(Debug, Default)]
+struct Counts {
+    matched: AtomicU64,
+    skipped: AtomicU64,
+}
+
+/// How much a probe has met.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProbeCounts {
+    /// Packets that matched.
+    pub matched: u64,
+    /// Those of them that were not told, or not all of what became of them, for the budget.
+    pub skipped: u64,
+}
+
+/// Makes a tap for each of `workers` workers, and the control thread's end. `cycles_hz` is how fast the
+/// clock of [`crate::Context::now`] goes.
+#[must_use]
+pub fn channel(workers: u16, cycles_hz: u64) -> (Vec<Tap>, Probe) {
+    let (publisher, subscribers): (Publisher<Program>, _) =
+        publish::channel(&Arc::new(Program::OFF), workers.into());
+    let (mut rings, mut counts) = (Vec::<Consumer<WORDS>>::new(), Vec::new());
+    let taps = subscribers.into_iter().zip(0..).map(|(programs, worker)| {
+        let (producer, consumer) = ring(RECORDS);
+        let shared = Arc::new(CachePadded::new(Counts::default()));
+        rings.push(consumer);
+        counts.push(Arc::clone(&shared));
+        Tap::new(worker, programs, producer, shared, cycles_hz / 1000)
+    });
+    let taps = taps.collect();
+    (taps, Probe::new(publisher, rings, counts))
+}

@@ -1,0 +1,291 @@
+//! The points of a pipeline where the probe looks at packets. Each is behind a branch of its caller, which
+//! is never taken while nothing is looked for.
+
+use dpdk::{BURST, Burst, Mbuf};
+
+use super::Heading;
+use super::event::{Decision, Facts, Leaving, Point};
+use super::tap::Mark;
+use crate::context::{Context, Lane};
+use crate::egress::Outgoing;
+use crate::packet::{Fragment, Headers, Parsed, esp, parse, protocol};
+use crate::policy::{Action, Enforce, WithoutSa};
+use crate::snapshot::Snapshot;
+use crate::verdict::DropReason;
+
+impl Context<'_> {
+    /// What follows goes that way.
+    #[inline]
+    pub(crate) fn probe_turns(&mut self, heading: Heading) {
+        if self.tap.is_on() {
+            self.tap.heading = heading;
+        }
+    }
+
+    /// Packets that have arrived go that way: none was looked at yet.
+    #[inline]
+    pub(crate) fn probe_begins(&mut self, heading: Heading, burst: &mut Burst) {
+        if self.tap.is_on() {
+            self.tap.heading = heading;
+            burst.iter_mut().for_each(|mbuf| mbuf.set_mark(0));
+        }
+    }
+
+    /// Looks at packets that have arrived; the nth of `rules` is the rule of the nth, where policy was asked.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn probe_arrivals(&mut self, lane: &mut Lane, rules: Option<&[u32; BURST]>) {
+        // What is looked for by its drop is found there.
+        if self.tap.program.filter.drop.is_some() {
+            return;
+        }
+        let details = lane.headers.iter().zip(&lane.frames).enumerate();
+        for (mbuf, (place, (headers, frames))) in lane.mbufs.iter_mut().zip(details) {
+            let rule = rules.and_then(|rules| rules.get(place)).copied();
+            let mark = self.probe_looks(mbuf, headers, *frames, rule);
+            self.tap.mark(mbuf, mark);
+        }
+    }
+
+    fn probe_looks(&mut self, mbuf: &Mbuf, headers: &Headers, frames: u16, rule: Option<u32>) -> Mark {
+        let (filter, heading) = (&self.tap.program.filter, self.tap.heading);
+        let frame = mbuf.data();
+        let is_looked_for = filter.is_for(self.link, heading)
+            && filter.has_ends(headers, frame)
+            && filter.spi.is_none_or(|wanted| spi_of(frame, headers, heading, rule, self.snapshot) == wanted);
+        if !is_looked_for {
+            return Mark::PassedOver;
+        }
+        let Some(number) = self.tap.admit(frame.len(), self.now) else { return Mark::PassedOver };
+        let (facts, decision) = facts_of(frame, headers, heading, rule, self.snapshot);
+        let (length, point) = (mbuf.pkt_len(), Point::Arrived(decision));
+        self.tap.tell(self.link, number, frames, self.now, point, facts, length, frame);
+        Mark::Followed(number)
+    }
+
+    /// A packet waits, or goes on.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn probe_notes(&mut self, mbuf: &Mbuf, point: Point) {
+        if let Mark::Followed(number) = self.tap.mark_of(mbuf)
+            && self.tap.may_add()
+        {
+            self.tap.tell(self.link, number, 0, self.now, point, Facts::default(), mbuf.pkt_len(), &[]);
+        }
+    }
+
+    /// Packets that have waited go on; those that came before anything was looked for are looked at now.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn probe_releases(&mut self, lane: &mut Lane) {
+        self.tap.heading = Heading::In;
+        if self.tap.program.filter.drop.is_some() {
+            return;
+        }
+        let details = lane.headers.iter().zip(&lane.frames);
+        for (mbuf, (headers, frames)) in lane.mbufs.iter_mut().zip(details) {
+            if matches!(self.tap.mark_of(mbuf), Mark::None | Mark::Kept(_)) {
+                let mark = self.probe_looks(mbuf, headers, *frames, None);
+                self.tap.mark(mbuf, mark);
+            }
+            self.probe_notes(mbuf, Point::Released);
+        }
+    }
+
+    /// Packets are about to be opened in place: a probe of drops keeps how they began.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn probe_keeps(&mut self, lane: &mut Lane) {
+        if self.tap.program.filter.drop.is_some_and(is_after_opening) {
+            for (place, (mbuf, headers)) in lane.mbufs.iter_mut().zip(&lane.headers).enumerate() {
+                self.tap.keep(place, mbuf.data(), headers);
+                self.tap.mark(mbuf, Mark::Kept(place));
+            }
+        }
+    }
+
+    /// A packet is dropped.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn probe_drops(&mut self, mbuf: &Mbuf, reason: DropReason, frames: u16) {
+        if self.tap.program.filter.drop.is_some_and(|wanted| wanted != reason) {
+            return;
+        }
+        let (length, point) = (mbuf.pkt_len(), Point::Dropped(reason));
+        match self.tap.mark_of(mbuf) {
+            Mark::PassedOver => {}
+            Mark::Followed(number) => {
+                if self.tap.may_add() {
+                    self.tap.tell(self.link, number, frames, self.now, point, Facts::default(), length, &[]);
+                }
+            }
+            Mark::Kept(place) if is_after_opening(reason) => {
+                if let Some(kept) = self.tap.kept(place) {
+                    self.probe_tells(kept.front(), kept.headers, length, point, frames);
+                }
+            }
+            Mark::Kept(_) | Mark::None => {
+                self.probe_tells(mbuf.data(), headers_of(mbuf.data()), length, point, frames);
+            }
+        }
+    }
+
+    /// Frames are handed to the port that they leave by.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn probe_sends<'n>(
+        &mut self,
+        frames: &Burst,
+        notes: impl Iterator<Item = (Outgoing, u16)> + 'n,
+    ) {
+        if self.tap.program.filter.drop.is_some() {
+            return;
+        }
+        for (mbuf, (outgoing, frames)) in frames.iter().zip(notes) {
+            let (length, frame) = (mbuf.pkt_len(), mbuf.data());
+            let point = Point::Sent(match outgoing {
+                Outgoing::Decrypted => Leaving::Decrypted,
+                Outgoing::Encrypted => Leaving::Encrypted,
+                Outgoing::Bypassed => Leaving::Bypassed,
+                Outgoing::Fragment => Leaving::Fragment,
+                Outgoing::Icmp => Leaving::Icmp,
+            });
+            match self.tap.mark_of(mbuf) {
+                Mark::PassedOver | Mark::Kept(_) => {}
+                Mark::Followed(number) => {
+                    // The first was paid for when it was admitted.
+                    if outgoing != Outgoing::Fragment || self.tap.may_add() {
+                        let facts =
+                            headers_of(frame).map(|headers| facts_in(frame, &headers)).unwrap_or_default();
+                        self.tap.tell(self.link, number, frames, self.now, point, facts, length, frame);
+                    }
+                }
+                Mark::None => self.probe_tells(frame, headers_of(frame), length, point, frames),
+            }
+        }
+    }
+
+    /// Tells of a packet that was not looked at when it arrived, if it is looked for.
+    fn probe_tells(
+        &mut self,
+        frame: &[u8],
+        headers: Option<Headers>,
+        length: usize,
+        point: Point,
+        frames: u16,
+    ) {
+        let (filter, heading) = (&self.tap.program.filter, self.tap.heading);
+        if !filter.is_for(self.link, heading) {
+            return;
+        }
+        let facts = match &headers {
+            Some(headers) if !filter.has_ends(headers, frame) => return,
+            Some(headers) => facts_of(frame, headers, heading, None, self.snapshot).0,
+            None if !filter.takes_other_than_ip() => return,
+            None => Facts::default(),
+        };
+        if filter.spi.is_none_or(|wanted| facts.spi == wanted)
+            && self.tap.admit(frame.len(), self.now).is_some()
+        {
+            self.tap.tell(self.link, 0, frames, self.now, point, facts, length, frame);
+        }
+    }
+}
+
+/// Whether a packet has been opened in place by the time that it is dropped for this.
+fn is_after_opening(reason: DropReason) -> bool {
+    matches!(
+        reason,
+        DropReason::Authentication
+            | DropReason::EspTrailer
+            | DropReason::InnerPacket
+            | DropReason::Selectors
+            | DropReason::Ecn
+            | DropReason::Dummy
+            | DropReason::ReplayStale
+            | DropReason::ReplayDuplicate
+            | DropReason::ReplaySenders
+    )
+}
+
+fn headers_of(frame: &[u8]) -> Option<Headers> {
+    match parse(frame) {
+        Parsed::Ip(headers) => Some(headers),
+        Parsed::NotIp | Parsed::Malformed(_) => None,
+    }
+}
+
+/// What the packet itself says.
+fn facts_in(frame: &[u8], headers: &Headers) -> Facts {
+    let mut facts = Facts { ip: Some(headers.into()), ..Facts::default() };
+    if headers.protocol == protocol::ESP && headers.fragment != Fragment::Later {
+        let esp = frame.get(headers.upper_at()..).unwrap_or_default();
+        (facts.spi, facts.sequence) = esp::header(esp).unwrap_or_default();
+        let iv = esp.get(esp::HEADER..).and_then(<[u8]>::first_chunk);
+        facts.iv = iv.map_or(0, |iv| u64::from_be_bytes(*iv));
+    }
+    facts
+}
+
+/// The SPI of the SA that a packet is to leave with, or the one that it came with; 0 for none.
+fn spi_of(frame: &[u8], headers: &Headers, heading: Heading, rule: Option<u32>, snapshot: &Snapshot) -> u32 {
+    match (heading, rule) {
+        (Heading::Out, Some(rule)) if spi_for(snapshot.policy.action(rule)) != 0 => {
+            spi_for(snapshot.policy.action(rule))
+        }
+        _ => facts_in(frame, headers).spi,
+    }
+}
+
+fn spi_for(action: &Action) -> u32 {
+    match action {
+        Action::Protect(protect) if protect.enforce != Enforce::ReceiveOnly => {
+            protect.sa.as_ref().map_or(0, |sa| sa.spi())
+        }
+        _ => 0,
+    }
+}
+
+/// What is known of a packet as it came, and what is decided of it.
+fn facts_of(
+    frame: &[u8],
+    headers: &Headers,
+    heading: Heading,
+    rule: Option<u32>,
+    snapshot: &Snapshot,
+) -> (Facts, Decision) {
+    let mut facts = facts_in(frame, headers);
+    let is_esp = headers.protocol == protocol::ESP;
+    if heading == Heading::In && is_esp {
+        let known = snapshot.knows(facts.spi);
+        return (facts, if known { Decision::KnownSpi } else { Decision::UnknownSpi });
+    }
+    let rule = rule.unwrap_or_else(|| snapshot.policy.rule_of((headers, frame)));
+    facts.rule = rule;
+    let action = snapshot.policy.action(rule);
+    let decision = match (action, heading) {
+        (Action::Bypass, _) if snapshot.policy.exempts(rule) => Decision::Exempt,
+        (Action::Bypass, _) => Decision::NoRule,
+        (Action::Drop, _) => Decision::Drop,
+        (Action::Protect(protect), Heading::Out) => {
+            match (protect.enforce, &protect.sa, protect.without_sa) {
+                (Enforce::ReceiveOnly, ..) => Decision::ReceiveOnly,
+                (_, Some(_), _) => Decision::Protect,
+                (_, None, WithoutSa::Drop) => Decision::NoSaClosed,
+                (_, None, WithoutSa::Bypass) => Decision::NoSaOpen,
+            }
+        }
+        (Action::Protect(protect), Heading::In) => {
+            let failed_open = protect.without_sa == WithoutSa::Bypass && protect.sa.is_none();
+            if protect.enforce != Enforce::Both || failed_open {
+                Decision::MayBeClear
+            } else {
+                Decision::MustBeEncrypted
+            }
+        }
+    };
+    if heading == Heading::Out && spi_for(action) != 0 {
+        (facts.spi, facts.sequence, facts.iv) = (spi_for(action), 0, 0);
+    }
+    (facts, decision)
+}

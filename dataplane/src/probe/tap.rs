@@ -1,0 +1,239 @@
+//! The worker's end of the probe: what is in force, what of its budget is left, and the ring. Owned by one
+//! worker; never waits or allocates.
+
+use std::sync::Arc;
+
+use crossbeam::utils::CachePadded;
+use dpdk::{BURST, Mbuf};
+
+use super::event::{Facts, Point, Telling, records};
+use super::{Counts, Heading, Program, WORDS};
+use crate::packet::Headers;
+use crate::publish::Subscriber;
+use crate::ring::Producer;
+use crate::sync::{AtomicU64, Ordering};
+
+/// Octets of each packet that are kept while it is opened in place, for a probe of what is dropped after.
+pub(super) const KEPT: usize = 128;
+
+/// A worker's tap.
+#[derive(Debug)]
+pub struct Tap {
+    worker: u16,
+    programs: Subscriber<Program>,
+    ring: Producer<WORDS>,
+    counts: Arc<CachePadded<Counts>>,
+    millisecond: u64,
+    on: bool,
+    version: u64,
+    pub(super) program: Program,
+    /// Which way the packets of this burst go.
+    pub(super) heading: Heading,
+    /// The number of the last packet that was marked.
+    last: u32,
+    /// What is left of the budget until then.
+    window_ends: u64,
+    events: u32,
+    octets: u32,
+    /// Entry n is of the nth packet that is being opened: its octets, and how many there were.
+    kept: Box<[Kept; BURST]>,
+}
+
+/// How a packet began before it was opened in place.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kept {
+    pub(super) octets: [u8; KEPT],
+    pub(super) taken: u16,
+    pub(super) headers: Option<Headers>,
+}
+
+impl Default for Kept {
+    fn default() -> Self {
+        Kept { octets: [0; KEPT], taken: 0, headers: None }
+    }
+}
+
+impl Kept {
+    pub(super) fn front(&self) -> &[u8] {
+        self.octets.get(..usize::from(self.taken)).unwrap_or_default()
+    }
+}
+
+/// What a mark says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mark {
+    /// Nothing: the packet was not looked at.
+    None,
+    /// It was looked at, and is not followed.
+    PassedOver,
+    /// It is followed under this number.
+    Followed(u32),
+    /// Its front is kept at this place.
+    Kept(usize),
+}
+
+/// Numbers from here on are places of what is kept.
+const KEPT_FROM: u32 = 1 << 31;
+
+impl Tap {
+    pub(super) fn new(
+        worker: u16,
+        programs: Subscriber<Program>,
+        ring: Producer<WORDS>,
+        counts: Arc<CachePadded<Counts>>,
+        millisecond: u64,
+    ) -> Self {
+        Tap {
+            worker,
+            programs,
+            ring,
+            counts,
+            millisecond,
+            on: false,
+            version: 0,
+            program: Program::OFF,
+            heading: Heading::In,
+            last: 0,
+            window_ends: 0,
+            events: 0,
+            octets: 0,
+            kept: Box::new([Kept::default(); BURST]),
+        }
+    }
+
+    /// A tap that is never opened.
+    #[must_use]
+    pub fn closed() -> Self {
+        super::channel(1, 1000).0.remove(0)
+    }
+
+    /// Takes note of what is in force now. To be called between bursts.
+    #[inline]
+    pub fn look(&mut self) {
+        let (program, version) = self.programs.versioned();
+        if version != self.version {
+            (self.program, self.version) = (*program, version);
+            self.on = self.program.id != 0;
+            self.window_ends = 0;
+        }
+    }
+
+    /// Whether anything is looked for.
+    #[inline(always)]
+    pub(crate) fn is_on(&self) -> bool {
+        self.on
+    }
+
+    pub(super) fn mark_of(&self, mbuf: &Mbuf) -> Mark {
+        let mark = mbuf.mark();
+        if mark >> 32 != self.front() {
+            return Mark::None;
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "the other half was looked at")]
+        match mark as u32 {
+            0 => Mark::PassedOver,
+            number if number >= KEPT_FROM => Mark::Kept((number - KEPT_FROM) as usize),
+            number => Mark::Followed(number),
+        }
+    }
+
+    pub(super) fn mark(&self, mbuf: &mut Mbuf, mark: Mark) {
+        let number = match mark {
+            Mark::None => return mbuf.set_mark(0),
+            Mark::PassedOver => 0,
+            Mark::Followed(number) => number,
+            Mark::Kept(place) => KEPT_FROM + u32::try_from(place).unwrap_or(0),
+        };
+        mbuf.set_mark(self.front() << 32 | u64::from(number));
+    }
+
+    /// What all marks of this probe and worker begin with; never 0 while it is on.
+    fn front(&self) -> u64 {
+        u64::from(self.program.id) << 16 | u64::from(self.worker)
+    }
+
+    /// Counts a packet that matches, and says whether the budget allows it to be told, with what becomes of
+    /// it: its number. It is paid for then.
+    pub(super) fn admit(&mut self, octets: usize, now: u64) -> Option<u32> {
+        bump(&self.counts.matched);
+        if now >= self.window_ends {
+            self.window_ends = now + self.millisecond;
+            (self.events, self.octets) = (self.program.budget.events, self.program.budget.octets);
+        }
+        let taken = octets.min(usize::from(self.program.snaplen));
+        // As much again for what it has become when it leaves.
+        let cost = u32::try_from(taken).unwrap_or(u32::MAX).saturating_mul(2);
+        let enough = self.events >= 2 && self.octets >= cost;
+        if !enough || !self.ring.has_room(2 * records(taken)) {
+            bump(&self.counts.skipped);
+            return None;
+        }
+        (self.events, self.octets) = (self.events - 2, self.octets - cost);
+        self.last = (self.last + 1) % KEPT_FROM;
+        self.last = self.last.max(1);
+        Some(self.last)
+    }
+
+    /// Says whether something more may be told of a packet that was admitted: a packet becomes many
+    /// fragments at times.
+    pub(super) fn may_add(&mut self) -> bool {
+        let left = self.events > 0;
+        self.events = self.events.saturating_sub(1);
+        if !left {
+            bump(&self.counts.skipped);
+        }
+        left
+    }
+
+    /// Tells.
+    #[expect(clippy::too_many_arguments, reason = "they are what there is to tell")]
+    pub(super) fn tell(
+        &mut self,
+        link: u16,
+        packet: u32,
+        frames: u16,
+        at: u64,
+        point: Point,
+        facts: Facts,
+        length: usize,
+        octets: &[u8],
+    ) {
+        let octets = octets.get(..usize::from(self.program.snaplen)).unwrap_or(octets);
+        let telling = Telling {
+            probe: self.program.id,
+            link,
+            heading: self.heading,
+            packet,
+            frames,
+            at,
+            point,
+            facts,
+            length: u32::try_from(length).unwrap_or(u32::MAX),
+            octets,
+        };
+        if !self.ring.has_room(records(octets.len())) {
+            return bump(&self.counts.skipped);
+        }
+        let ring = &mut self.ring;
+        telling.write(|record| {
+            ring.push(record);
+        });
+    }
+
+    pub(super) fn keep(&mut self, place: usize, frame: &[u8], headers: &Headers) {
+        let Some(kept) = self.kept.get_mut(place) else { return };
+        let taken = frame.len().min(KEPT);
+        kept.octets[..taken].copy_from_slice(&frame[..taken]);
+        kept.taken = u16::try_from(taken).unwrap_or(0);
+        kept.headers = Some(*headers);
+    }
+
+    pub(super) fn kept(&self, place: usize) -> Option<Kept> {
+        self.kept.get(place).copied()
+    }
+}
+
+/// Only its worker writes it.
+fn bump(count: &AtomicU64) {
+    count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+}
