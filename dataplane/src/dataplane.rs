@@ -150,7 +150,8 @@ impl Dataplane {
         let punt_interval = cycles_hz() / PUNTS_PER_SECOND;
         let (punt_senders, punts) =
             punt::channel(u16::try_from(count).unwrap_or(u16::MAX), PUNT_RING, punt_interval);
-        let (taps, probe) = probe::channel(u16::try_from(count).unwrap_or(u16::MAX), cycles_hz());
+        let short = |number: usize| u16::try_from(number).unwrap_or(u16::MAX);
+        let (taps, probe) = probe::channel(short(count), short(config.links.len()), cycles_hz());
         let ports::Wiring { pool, large, ports, stations, exceptions } = ports::wire(config, count)?;
         let now = cycles();
         let signals = Arc::new(Signals {
@@ -409,7 +410,7 @@ mod tests {
             current,
             shared: Vec::new(),
             punts: punt::channel(1, 1, 1).1,
-            probe: probe::channel(1, 1000).1,
+            probe: probe::channel(1, 1, 1000).1,
             parking: Vec::new(),
             boards: Vec::new(),
             meters: Vec::new(),

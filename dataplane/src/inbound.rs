@@ -63,8 +63,7 @@ impl Inbound {
         }
         cx.meter.lap(Stage::WanParse, received);
         if cx.tap.is_on() {
-            cx.probe_arrivals(&mut secured, None);
-            cx.probe_arrivals(&mut clear, None);
+            cx.probe_arrivals(&mut secured, &mut clear, None);
         }
         if !clear.is_empty() {
             let packets = clear.mbufs.len();

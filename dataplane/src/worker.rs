@@ -18,7 +18,7 @@ use crate::meter::{Meter, Stage};
 use crate::offender::Offenders;
 use crate::outbound::{Exits, Mail, Outbound};
 use crate::parking::Lot;
-use crate::probe::Tap;
+use crate::probe::{Heading, Tap};
 use crate::publish::Subscriber;
 use crate::punt::PuntSender;
 use crate::snapshot::Snapshot;
@@ -230,6 +230,7 @@ impl Way {
                     lan.push(frame, Outgoing::Icmp, 0, cx);
                 }
                 if let Some(host) = host {
+                    cx.probe_begins(Heading::In, burst);
                     host.divert(burst, cx);
                 }
                 pipeline.process(burst, cx, lan);
@@ -237,7 +238,8 @@ impl Way {
                 cx.meter.lap(Stage::WanTransmit, received);
             }
             Way::Outbound { pipeline, wan, lan, own } => {
-                while let Some(frame) = own.as_ref().and_then(|own| own.pop()) {
+                while let Some(mut frame) = own.as_ref().and_then(|own| own.pop()) {
+                    frame.set_mark(0);
                     wan.push(frame, Outgoing::Own, 0, cx);
                 }
                 pipeline.process(burst, cx, &mut Exits { wan, lan });

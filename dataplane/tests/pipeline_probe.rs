@@ -57,7 +57,7 @@ fn a_packet_is_followed_from_the_lan_to_the_wan_and_back() {
         assert_eq!((out[0].facts.rule, out[0].facts.spi), (1, SPI));
         assert_eq!((out[1].facts.spi, out[1].facts.sequence, out[1].facts.iv), (SPI, 1, 7 << 48 | 1));
 
-        assert_eq!(b.wan_in(&sealed).lan, [frame.clone()]);
+        assert_eq!(b.wan_in(&sealed).lan, std::slice::from_ref(&frame));
         let back = told(&mut b);
         assert_eq!(points(&back), [Point::Arrived(Decision::KnownSpi), Point::Sent(Leaving::Decrypted)]);
         assert!(back[0].octets == sealed[0] && back[1].octets == frame, "the frames as they were");
@@ -188,7 +188,8 @@ fn what_is_dropped_for_a_reason_is_told_as_it_came_although_it_was_opened_in_pla
 #[test]
 fn the_budget_bounds_what_is_told_and_the_rest_is_counted() {
     let mut a = Member::new(&plain(Mode::Tunnel), 1500);
-    let budget = Budget { events: 20, octets: 65_536 };
+    // Half of it is for the other way.
+    let budget = Budget { events: 40, octets: 65_536 };
     a.probe.start(&ProbeSpec { filter: ProbeFilter::default(), snaplen: 64, budget });
     a.lan_in(&vec![udp4(b"x"); 320]);
     assert_eq!(told(&mut a).len(), 20, "ten packets, each with what became of it");
@@ -200,7 +201,7 @@ fn the_budget_bounds_what_is_told_and_the_rest_is_counted() {
     assert!(
         next.iter().all(|event| event.octets.len() <= 64 && event.length > 64 || event.octets.len() < 64)
     );
-    let budget = Budget { events: 1000, octets: 500 };
+    let budget = Budget { events: 1000, octets: 1000 };
     a.probe.start(&ProbeSpec { filter: ProbeFilter::default(), snaplen: 100, budget });
     a.now += cycles_hz() / 1000;
     a.lan_in(&vec![udp4(&payload(400)); 32]);
@@ -213,6 +214,31 @@ fn the_budget_bounds_what_is_told_and_the_rest_is_counted() {
     assert!(counts.matched == 640 && counts.skipped > 0, "{counts:?}");
     assert!(told(&mut a).len() as u64 >= 2 * (640 - counts.skipped));
     assert_eq!(a.tally.encrypted, 320 + 32 + 32 + 640);
+}
+
+#[test]
+fn what_is_rare_beside_much_else_has_its_turn() {
+    let state = plain(Mode::Tunnel);
+    let good = Member::new(&state, 1500).lan_in(&[udp4(b"x")]).wan.remove(0);
+    let mut b = Member::new(&state, 1500);
+    let budget = Budget { events: 16, octets: 65_536 };
+    b.probe.start(&ProbeSpec { filter: ProbeFilter::default(), snaplen: 1500, budget });
+    let mut burst = vec![good; 30];
+    burst.push(udp4(b"in the clear"));
+    let (mut found_clear, mut found_last) = (0, 0);
+    for n in 0..64_u8 {
+        burst[29] = with_ipv4(&burst[0], |ip| ip[1] = n << 2);
+        // The other way is busy too, and comes first.
+        b.lan_in(&vec![udp4(b"x"); 32]);
+        b.wan_in(&burst);
+        b.now += cycles_hz() / 1000;
+        let arrived = told(&mut b).into_iter().filter(|e| e.heading == Heading::In && e.octets.len() > 40);
+        let arrived: Vec<_> = arrived.filter(|event| matches!(event.point, Point::Arrived(_))).collect();
+        found_clear += arrived.iter().filter(|event| event.octets == burst[30]).count();
+        found_last += arrived.iter().filter(|event| event.octets == burst[29]).count();
+        assert!(arrived.len() <= 4, "half of the budget, and each packet costs two");
+    }
+    assert!(found_clear == 64 && found_last > 0, "{found_clear} {found_last}");
 }
 
 #[test]

@@ -82,7 +82,7 @@ impl Member {
         const PUNTS_A_SECOND: u64 = 10;
         let fragments = || anyhow::Ok(Fragments::new(Reassembler::new(1024, 2000, None)?));
         let (mut senders, punts) = punt::channel(1, PUNTS, cycles_hz() / PUNTS_A_SECOND);
-        let (mut taps, probe) = probe::channel(1, cycles_hz());
+        let (mut taps, probe) = probe::channel(1, 1, cycles_hz());
         Ok(Member {
             tally: Tally::default(),
             punts,

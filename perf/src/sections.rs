@@ -3,6 +3,7 @@
 
 mod flood;
 mod pipeline;
+mod probe;
 mod process;
 mod publish;
 mod spi;
@@ -50,8 +51,9 @@ pub trait Section {
 /// All parts whose name contains `only`, in the order of the table.
 pub fn all(rig: &mut Rig, only: Option<&str>) -> Result<Vec<Box<dyn Section>>> {
     type Make = fn(&mut Rig) -> Result<Box<dyn Section>>;
-    let makers: [(&str, Make); 6] = [
+    let makers: [(&str, Make); 7] = [
         (pipeline::NAME, |rig| Ok(Box::new(pipeline::Pipelines::new(rig)?))),
+        (probe::NAME, |rig| Ok(Box::new(probe::Probes::new(rig)?))),
         (stages::NAME, |rig| Ok(Box::new(Stages::new(rig)?))),
         (spi::NAME, |_| Ok(Box::new(spi::Spi::new()))),
         (publish::NAME, |rig| Ok(Box::new(publish::Publish::new(rig)?))),

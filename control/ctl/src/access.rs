@@ -45,12 +45,17 @@ impl Command {
             | Command::GroupList {}
             | Command::MemberList { .. } => Access::Read,
             Command::Reload { dry_run: true } => Access::Read,
-            Command::SaDelete { .. }
+            // What they meet is told to whoever began them, so these two are no less.
+            Command::Trace { .. }
+            | Command::ProbeRead { .. }
+            | Command::ProbeStop { .. }
+            | Command::SaDelete { .. }
             | Command::Resync { .. }
             | Command::MemberRemove { .. }
             | Command::MemberReadmit { .. }
             | Command::Rekey { .. }
             | Command::Reload { dry_run: false } => Access::Change,
+            Command::Capture { .. } | Command::SaExport { .. } => Access::Secret,
         }
     }
 }

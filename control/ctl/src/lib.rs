@@ -4,8 +4,11 @@
 //! PROTOCOL.md beside the sources has the protocol: a line of JSON in each direction.
 
 pub mod access;
+pub mod capture_file;
 pub mod client;
+pub mod esp_keys;
 pub mod pages;
+pub mod probe;
 mod protocol;
 pub mod rates;
 pub mod render;

@@ -1,5 +1,7 @@
 //! `getvpnctl`: asks a daemon one thing over its control socket and prints the answer. Keeps no state.
 
+mod export;
+mod probing;
 mod top;
 mod watch;
 
@@ -113,6 +115,12 @@ enum Request {
     },
     /// The SPIs that packets came with and that no SA has.
     UnknownSpi,
+    /// The next packets that match: each step of their way through the member, with its decision. Waits for them
+    /// as long as --timeout says.
+    Trace(probing::TraceArguments),
+    /// Writes packets that match to a pcapng file, on either side, before and after cryptography, with the reasons
+    /// of drops as comments. The file holds cleartext.
+    Capture(probing::CaptureArguments),
     /// Who is in step: a member with its key servers, or the members with a key server; what was asked for, and
     /// how that went.
     Sync,
@@ -181,6 +189,9 @@ enum SaRequest {
         /// Its SPI, such as 0x00010001 or 65537.
         spi: Spi,
     },
+    /// Writes the keys of SAs as Wireshark's ESP dissector reads them (its file esp_sa). For root only: whoever has
+    /// them reads all that is protected with them.
+    Export(export::ExportArguments),
     /// Deletes an SA at this daemon only.
     Delete {
         /// Its SPI, such as 0x00010001 or 65537.
@@ -197,6 +208,7 @@ impl Request {
             Request::Runtime => Command::Runtime {},
             Request::Sa(SaRequest::List) => Command::SaList {},
             Request::Sa(SaRequest::Show { spi }) => Command::SaShow { spi: *spi },
+            Request::Sa(SaRequest::Export(wanted)) => wanted.command(),
             Request::Sa(SaRequest::Delete { spi }) => Command::SaDelete { spi: *spi },
             Request::Policy { src, dst, protocol, src_port, dst_port } => Command::Policy {
                 src: *src,
@@ -207,6 +219,8 @@ impl Request {
             },
             Request::Spi { spi } => Command::Spi { spi: *spi },
             Request::UnknownSpi => Command::UnknownSpi {},
+            Request::Trace(trace) => trace.command(1),
+            Request::Capture(capture) => capture.command(),
             Request::Sync => Command::Sync {},
             Request::Resync { group } => Command::Resync { group: group.clone() },
             Request::Group(GroupRequest::List) => Command::GroupList {},
@@ -235,6 +249,8 @@ impl Request {
             Request::Policy { .. } => render::policy_hit(&parse::<reply::PolicyHit>(json)?),
             Request::Spi { .. } => render::spi_known(&parse::<reply::SpiKnown>(json)?),
             Request::UnknownSpi => render::unknown_spis(&parse::<reply::UnknownSpis>(json)?),
+            // Each has a way of its own.
+            Request::Sa(SaRequest::Export(_)) | Request::Trace(_) | Request::Capture(_) => String::new(),
             Request::Sync => render::sync_reply(&parse::<reply::SyncReply>(json)?),
             Request::Resync { .. } => render::resync(&parse::<reply::Resync>(json)?),
             Request::Group(GroupRequest::List) => render::group_list(&parse::<reply::GroupList>(json)?),
@@ -284,6 +300,7 @@ fn main() -> ExitCode {
         return watch::watch(&arguments, request, every);
     }
     match ask(&arguments, request) {
+        Ok(output) if output.is_empty() => ExitCode::SUCCESS,
         Ok(output) => printed(print(&output)),
         Err(error) => report(&arguments, error),
     }
@@ -308,6 +325,13 @@ fn live(arguments: &Arguments) -> ExitCode {
 
 fn ask(arguments: &Arguments, request: &Request) -> Result<String, ClientError> {
     let limit = Duration::from_secs(arguments.timeout.into());
+    let daemon = probing::Daemon { socket: &arguments.socket, json: arguments.json };
+    match request {
+        Request::Trace(trace) => return probing::trace(&daemon, &trace.command(arguments.timeout)),
+        Request::Capture(capture) => return probing::capture(&daemon, capture),
+        Request::Sa(SaRequest::Export(wanted)) => return export::export(&daemon, wanted),
+        _ => {}
+    }
     let reply = client::ask(&arguments.socket, &request.command(), limit)?;
     if arguments.json {
         return Ok(reply);

@@ -2,6 +2,7 @@
 //! thread; does no I/O.
 
 use crate::Spi;
+use crate::probe::{Bounds, Filter, Side, Stage};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -58,6 +59,13 @@ pub enum Command {
         /// Which.
         spi: Spi,
     },
+    /// The keys of SAs. Answered by [`crate::reply::ExportedSas`], to root only.
+    #[serde(rename = "sa export")]
+    SaExport {
+        /// Which; all where there are none.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        spis: Vec<Spi>,
+    },
     /// What a member's policy makes of a packet. Answered by [`crate::reply::PolicyHit`].
     #[serde(rename = "policy")]
     Policy {
@@ -83,6 +91,45 @@ pub enum Command {
     /// The SPIs that packets came with and that no SA has. Answered by [`crate::reply::UnknownSpis`].
     #[serde(rename = "unknown-spi")]
     UnknownSpi {},
+    /// Follows the next packets that match through the member. Answered by [`crate::reply::ProbeStarted`].
+    #[serde(rename = "trace")]
+    Trace {
+        /// Which.
+        #[serde(default)]
+        filter: Filter,
+        /// How many.
+        count: u32,
+        /// How long to wait for them.
+        timeout_s: u32,
+    },
+    /// Copies frames that match, on either side. Answered by [`crate::reply::ProbeStarted`].
+    #[serde(rename = "capture")]
+    Capture {
+        /// Which.
+        #[serde(default)]
+        filter: Filter,
+        /// On which ports.
+        #[serde(default)]
+        side: Side,
+        /// At which end of their way.
+        #[serde(default)]
+        stage: Stage,
+        /// How much.
+        #[serde(default)]
+        bounds: Bounds,
+    },
+    /// What a trace or a capture has met since it was read last. Answered by [`crate::reply::ProbePage`].
+    #[serde(rename = "probe read")]
+    ProbeRead {
+        /// Its number.
+        probe: u32,
+    },
+    /// Ends a trace or a capture. Answered by [`crate::reply::ProbePage`].
+    #[serde(rename = "probe stop")]
+    ProbeStop {
+        /// Its number.
+        probe: u32,
+    },
     /// Who is in step: a member with its key servers, or the members with a key server. Answered by
     /// [`crate::reply::SyncReply`].
     #[serde(rename = "sync")]
@@ -138,7 +185,7 @@ pub enum Command {
 
 impl Command {
     /// The names of all commands.
-    pub const NAMES: [&str; 18] = [
+    pub const NAMES: [&str; 23] = [
         "status",
         "counters",
         "drops",
@@ -146,9 +193,14 @@ impl Command {
         "sa list",
         "sa show",
         "sa delete",
+        "sa export",
         "policy",
         "spi",
         "unknown-spi",
+        "trace",
+        "capture",
+        "probe read",
+        "probe stop",
         "sync",
         "resync",
         "group list",
@@ -170,9 +222,14 @@ impl Command {
             Command::SaList {} => "sa list",
             Command::SaShow { .. } => "sa show",
             Command::SaDelete { .. } => "sa delete",
+            Command::SaExport { .. } => "sa export",
             Command::Policy { .. } => "policy",
             Command::Spi { .. } => "spi",
             Command::UnknownSpi {} => "unknown-spi",
+            Command::Trace { .. } => "trace",
+            Command::Capture { .. } => "capture",
+            Command::ProbeRead { .. } => "probe read",
+            Command::ProbeStop { .. } => "probe stop",
             Command::Sync {} => "sync",
             Command::Resync { .. } => "resync",
             Command::GroupList {} => "group list",
@@ -270,6 +327,8 @@ pub enum FaultCode {
     NotFound,
     /// The daemon has too many clients, or too much to do.
     Busy,
+    /// Whoever asks may not have this.
+    Forbidden,
     /// The daemon failed; its log says more.
     Internal,
     /// A kind that a newer daemon has.
@@ -341,6 +400,8 @@ mod tests {
             Command::SaList {},
             Command::SaShow { spi: Spi(0x0001_0001) },
             Command::SaDelete { spi: Spi(256) },
+            Command::SaExport { spis: Vec::new() },
+            Command::SaExport { spis: vec![Spi(256), Spi(257)] },
             Command::Policy {
                 src: "10.0.0.1".parse().unwrap(),
                 dst: "10.0.0.2".parse().unwrap(),
@@ -350,6 +411,23 @@ mod tests {
             },
             Command::Spi { spi: Spi(0x0001_0001) },
             Command::UnknownSpi {},
+            Command::Trace { filter: Filter::default(), count: 1, timeout_s: 10 },
+            Command::Capture {
+                filter: Filter {
+                    src: Some("10.0.0.0/8".into()),
+                    dst: Some("10.0.0.1".into()),
+                    host: Some("fd00::1".parse().unwrap()),
+                    spi: Some(Spi(0x0001_0001)),
+                    direction: Some(crate::probe::Direction::Out),
+                    drop: Some("too_big".into()),
+                    link: Some("site".into()),
+                },
+                side: Side::Wan,
+                stage: Stage::Before,
+                bounds: Bounds { packets: 5, ..Bounds::default() },
+            },
+            Command::ProbeRead { probe: 1 },
+            Command::ProbeStop { probe: 1 },
             Command::Sync {},
             Command::Resync { group: "finance".into() },
             Command::GroupList {},

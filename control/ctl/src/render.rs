@@ -5,6 +5,7 @@ mod inspect;
 mod key_server;
 mod key_server_sync;
 mod lookup;
+mod probe;
 mod sync;
 mod text;
 
@@ -12,6 +13,7 @@ pub use inspect::{drops, runtime};
 pub use key_server::{group_list, member_changed, member_list, rekeyed, reloaded};
 pub use key_server_sync::{key_server_sync, sync_reply};
 pub use lookup::{policy_hit, spi_known};
+pub use probe::{capture_warning, export_warning, probe_end, traced_packet};
 pub use sync::{resync, sync};
 
 use crate::reply::{

@@ -1,12 +1,15 @@
 //! What the daemons reply with, command by command. Written by a daemon's control thread, read by
 //! `getvpnctl` and by whoever parses `getvpnctl --json`. Fields are added, never renamed.
 
+mod exported;
 mod inspect;
 mod key_server;
 mod key_server_sync;
 mod lookup;
+mod probe;
 mod sync;
 
+pub use exported::{ExportedSa, ExportedSas};
 pub use inspect::{DropDetail, Drops, Offender, Runtime, StageWork, Work, WorkerRuntime};
 pub use key_server::{
     AcknowledgedRekey, GroupDetail, GroupList, LastAsked, MemberChanged, MemberDetail, MemberList, Rekeyed,
@@ -14,6 +17,7 @@ pub use key_server::{
 };
 pub use key_server_sync::{AskCounts, AskLimits, AskedBy, KeyServerSync, MemberSync, ServedGroup, SyncReply};
 pub use lookup::{AskedIn, PolicyHit, PolicyRule, SpiKnown};
+pub use probe::{CapturedFrame, ProbePage, ProbePort, ProbeStarted, TraceStep, TracedPacket};
 pub use sync::{AskedSpi, GroupSync, Kek, LastRegistration, Parking, Recovery, Resync, Suppressed, Sync};
 
 use crate::Spi;

@@ -8,6 +8,7 @@
 use crate::protocol::{self, Command, Fault, FaultCode, MAX_REQUEST};
 use serde::Serialize;
 use serde_json::value::RawValue;
+use std::fmt;
 use std::fs::{self, DirBuilder};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt};
@@ -39,8 +40,26 @@ impl Default for Limits {
     }
 }
 
+/// Who asks, as the kernel says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The user.
+    pub uid: u32,
+    /// The process, where that is known.
+    pub pid: Option<i32>,
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "user {}", self.uid)?;
+        self.pid.map_or(Ok(()), |pid| write!(f, ", process {pid}"))
+    }
+}
+
 /// A request that waits for its answer.
 pub struct Call {
+    /// Who asks.
+    pub peer: Peer,
     /// What is asked.
     pub command: Command,
     answer: oneshot::Sender<Result<Box<RawValue>, Fault>>,
@@ -208,6 +227,9 @@ async fn serve_client(
     limits: Limits,
     activity: Arc<Activity>,
 ) {
+    // The kernel knows of every client of a UNIX socket who it is.
+    let Ok(peer) = stream.peer_cred() else { return };
+    let peer = Peer { uid: peer.uid(), pid: peer.pid() };
     let (read, mut write) = stream.split();
     let mut requests = BufReader::new(read);
     let mut line = Vec::new();
@@ -225,7 +247,7 @@ async fn serve_client(
             Err(Fault::new(FaultCode::TooLong, format!("a request may have {MAX_REQUEST} octets")))
         } else {
             match Command::decode(&line) {
-                Ok(command) => call(&calls, command).await,
+                Ok(command) => call(&calls, peer, command).await,
                 Err(fault) => Err(fault),
             }
         };
@@ -237,9 +259,9 @@ async fn serve_client(
     }
 }
 
-async fn call(calls: &mpsc::Sender<Call>, command: Command) -> Result<Box<RawValue>, Fault> {
+async fn call(calls: &mpsc::Sender<Call>, peer: Peer, command: Command) -> Result<Box<RawValue>, Fault> {
     let stopping = |_| Fault::new(FaultCode::Busy, "the daemon is stopping");
     let (answer, answered) = oneshot::channel();
-    calls.send(Call { command, answer }).await.map_err(|_| stopping(()))?;
+    calls.send(Call { peer, command, answer }).await.map_err(|_| stopping(()))?;
     answered.await.map_err(|_| stopping(()))?
 }

@@ -8,13 +8,14 @@ use crate::inspect::Inspector;
 use crate::key_servers::KeyServers;
 use crate::member::Member;
 use crate::metrics::{self, Figures};
+use crate::probing::{Around, Probing};
 use crate::reserve::{Pending, Reservations, StateError};
 use crate::udp::{GdoiPort, Sockets};
-use crate::{eal, lookups, manual, telemetry};
+use crate::{eal, keys, lookups, manual, telemetry};
 use dpdk::{Eal, EalError};
 use getvpn_config::service::{Service, status_line};
-use getvpn_ctl::reply::{Counters, Resync, SaDeleted, SpiKnown, Sync, SyncReply};
-use getvpn_ctl::server::{BindError, Call, ControlSocket, Limits};
+use getvpn_ctl::reply::{Counters, ExportedSas, ProbePage, Resync, SaDeleted, SpiKnown, Sync, SyncReply};
+use getvpn_ctl::server::{BindError, Call, ControlSocket, Limits, Peer};
 use getvpn_ctl::{Fault, FaultCode, Spi, render};
 use getvpn_dataplane::{
     Dataplane, DataplaneConfig, DataplaneError, FiveTuple, ParkingLimits, PortsError, SaError,
@@ -188,6 +189,7 @@ pub fn run(mut config: Config, machine: &Machine, options: &Options) -> Result<(
         service: Service::from_environment(),
         stalled: false,
         inspector,
+        probing: Probing::default(),
     };
     let port = port.map(|port| (port, config.control.multicast_interface));
     let ended = control.serve(&socket, port, questions, &stop, options.until_idle);
@@ -224,6 +226,7 @@ struct Control {
     service: Service,
     /// Whether a worker has not come round for so long that the service manager gets no sign of life.
     stalled: bool,
+    probing: Probing,
 }
 
 impl Control {
@@ -304,6 +307,8 @@ impl Control {
     async fn tick(&mut self, sockets: Option<&mut Sockets>, now: Instant) -> Result<(), DataplaneError> {
         self.plane.housekeeping()?;
         self.inspector.tick(&self.plane, now);
+        let around = Around { sad: self.member.sad(), links: self.member.links() };
+        self.probing.tick(&mut self.plane, &around, now);
         self.member.record_punts(self.plane.punts().drain(), &mut self.key_servers, now);
         let expired = self.member.expire(now);
         if !expired.is_empty() {
@@ -461,6 +466,10 @@ impl Control {
                 let deleted = self.delete(spi);
                 call.answer(deleted);
             }
+            Command::SaExport { ref spis } => {
+                let exported = self.export(call.peer, spis);
+                call.answer(exported);
+            }
             Command::Policy { src, dst, protocol, src_port, dst_port } => {
                 let tuple = FiveTuple { src, dst, protocol, src_port, dst_port };
                 let name = |group| self.member.sad().name_of(group);
@@ -473,6 +482,24 @@ impl Control {
             Command::UnknownSpi {} => {
                 let lost = tallies().iter().map(|each| each.tally.punts_lost).sum();
                 call.answer(Ok(self.member.unknown_spis(&self.key_servers, lost, now)));
+            }
+            Command::Trace { ref filter, count, timeout_s } => {
+                let (plane, links, owner) = (&mut self.plane, self.member.links(), call.peer);
+                let started = self.probing.trace(plane, links, owner, (filter, count, timeout_s), now);
+                call.answer(started);
+            }
+            Command::Capture { ref filter, side, stage, bounds } => {
+                let (plane, links, owner) = (&mut self.plane, self.member.links(), call.peer);
+                let started = self.probing.capture(plane, links, owner, (filter, side, stage, bounds), now);
+                call.answer(started);
+            }
+            Command::ProbeRead { probe } => {
+                let page = self.probe_page(call.peer, probe, false, now);
+                call.answer(page);
+            }
+            Command::ProbeStop { probe } => {
+                let page = self.probe_page(call.peer, probe, true, now);
+                call.answer(page);
             }
             Command::Sync {} => {
                 let parking = answers::parking(self.plane.parking(), &self.parking, self.plane.workers());
@@ -501,6 +528,32 @@ impl Control {
 
     fn figures(&self, now: Instant) -> Figures {
         Figures::gather(&self.member, &self.key_servers, &self.plane, &self.parking, now)
+    }
+
+    /// The keys of SAs, to root only.
+    fn export(&self, peer: Peer, spis: &[Spi]) -> Result<ExportedSas, Fault> {
+        if peer.uid != 0 {
+            warn!(
+                event = "sa_export_refused",
+                uid = peer.uid,
+                pid = peer.pid,
+                "{peer} asked for keys and got none"
+            );
+            return Err(Fault::new(FaultCode::Forbidden, "keys are exported to root only"));
+        }
+        let sas = keys::export(self.member.sad(), spis)?;
+        let named: Vec<String> = sas.iter().map(|sa| sa.spi.to_string()).collect();
+        let named = named.join(", ");
+        warn!(
+            event = "sa_exported", uid = peer.uid, pid = peer.pid, spis = %named,
+            "{peer} was given the keys of SAs {named}"
+        );
+        Ok(ExportedSas { sas })
+    }
+
+    fn probe_page(&mut self, peer: Peer, probe: u32, stop: bool, now: Instant) -> Result<ProbePage, Fault> {
+        let around = Around { sad: self.member.sad(), links: self.member.links() };
+        self.probing.read(&mut self.plane, &around, peer, (probe, stop), now)
     }
 
     fn spi_known(&self, spi: Spi, now: Instant) -> SpiKnown {

@@ -2,6 +2,7 @@
 //! Control thread, at the start.
 
 use crate::config::{GroupConfig, ManualSa};
+use crate::keys::Keys;
 use crate::reserve::{Fingerprint, Reservations};
 use crate::sad::{Entry, Sad};
 use getvpn_dataplane::{Group, LocalRule, Sa, SaError, SaParams, Selector};
@@ -49,7 +50,7 @@ pub fn install(
             Some(reservations) => sealing(&mut params, workers, reservations)?,
             None => Sa::new(&params, workers)?,
         };
-        sad.install(Entry::manual(sa, sid_bits, now, lifetime));
+        sad.install(Entry::manual(sa, Keys::of(&params), sid_bits, now, lifetime));
     }
     Ok(())
 }

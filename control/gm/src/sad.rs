@@ -2,6 +2,7 @@
 //! of all key servers, since when, for how long, and what of them the data plane shall use. Control
 //! thread; time is passed in; publishes nothing itself.
 
+use crate::keys::Keys;
 use crate::reserve::Fingerprint;
 use getvpn_dataplane::{
     Enforce, Group, Installed, LocalRule, PolicyState, Prefix, Sa, Selector, SpiTest, WithoutSa,
@@ -36,6 +37,8 @@ impl fmt::Display for Source {
 pub struct Entry {
     /// The SA that workers use.
     pub sa: Arc<Sa>,
+    /// Its keys once more.
+    pub keys: Keys,
     /// Where it came from.
     pub source: Source,
     /// How it stands.
@@ -70,10 +73,11 @@ pub struct Served {
 impl Entry {
     /// An SA of the configuration.
     #[must_use]
-    pub fn manual(sa: Arc<Sa>, sid_bits: u8, now: Instant, lifetime: Option<Duration>) -> Self {
+    pub fn manual(sa: Arc<Sa>, keys: Keys, sid_bits: u8, now: Instant, lifetime: Option<Duration>) -> Self {
         let Installed { sa, receives, sends } = Installed::from(sa);
         Self {
             sa,
+            keys,
             source: Source::Manual,
             state: SaState::Active,
             receives,
@@ -303,7 +307,7 @@ mod tests {
             selectors: Vec::new(),
         };
         let sa = Sa::new(&params, 1).unwrap();
-        Entry::manual(sa, 16, installed, life.map(Duration::from_secs))
+        Entry::manual(sa, Keys::of(&params), 16, installed, life.map(Duration::from_secs))
     }
 
     fn sad() -> Sad {

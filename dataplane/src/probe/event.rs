@@ -35,6 +35,8 @@ pub enum Leaving {
     Fragment,
     /// An ICMP error of the member's own.
     Icmp,
+    /// A frame of this machine's, from its exception port.
+    Own,
 }
 
 /// What policy, or the SPI table, says of a packet that arrives.
@@ -317,8 +319,14 @@ const DECISIONS: [Decision; 12] = [
     Decision::UnknownSpi,
 ];
 
-const LEAVINGS: [Leaving; 5] =
-    [Leaving::Decrypted, Leaving::Encrypted, Leaving::Bypassed, Leaving::Fragment, Leaving::Icmp];
+const LEAVINGS: [Leaving; 6] = [
+    Leaving::Decrypted,
+    Leaving::Encrypted,
+    Leaving::Bypassed,
+    Leaving::Fragment,
+    Leaving::Icmp,
+    Leaving::Own,
+];
 
 impl Point {
     fn code(self) -> [u8; 2] {

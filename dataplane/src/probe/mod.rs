@@ -32,7 +32,8 @@ const WORDS: usize = 32;
 /// Records that may wait for the control thread, of each worker: more than a budget of a few milliseconds.
 const RECORDS: usize = 1024;
 
-/// What a worker may tell in a millisecond.
+/// What a worker may tell in a millisecond. Every way of every link has the same share of it, so that none is
+/// never seen beside another that is busy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget {
     /// Events.
@@ -43,7 +44,7 @@ pub struct Budget {
 
 impl Default for Budget {
     fn default() -> Self {
-        Budget { events: 64, octets: 65_536 }
+        Budget { events: 128, octets: 131_072 }
     }
 }
 
@@ -92,10 +93,10 @@ pub struct ProbeCounts {
     pub skipped: u64,
 }
 
-/// Makes a tap for each of `workers` workers, and the control thread's end. `cycles_hz` is how fast the
+/// Makes a tap for each of `workers` workers of `links` links, and the control thread's end. `cycles_hz` is how fast the
 /// clock of [`crate::Context::now`] goes.
 #[must_use]
-pub fn channel(workers: u16, cycles_hz: u64) -> (Vec<Tap>, Probe) {
+pub fn channel(workers: u16, links: u16, cycles_hz: u64) -> (Vec<Tap>, Probe) {
     let (publisher, subscribers): (Publisher<Program>, _) =
         publish::channel(&Arc::new(Program::OFF), workers.into());
     let (mut rings, mut counts) = (Vec::<Consumer<WORDS>>::new(), Vec::new());
@@ -104,7 +105,7 @@ pub fn channel(workers: u16, cycles_hz: u64) -> (Vec<Tap>, Probe) {
         let shared = Arc::new(CachePadded::new(Counts::default()));
         rings.push(consumer);
         counts.push(Arc::clone(&shared));
-        Tap::new(worker, programs, producer, shared, cycles_hz / 1000)
+        Tap::new(worker, links, programs, producer, shared, cycles_hz / 1000)
     });
     let taps = taps.collect();
     (taps, Probe::new(publisher, rings, counts))

@@ -31,32 +31,63 @@ impl Context<'_> {
         }
     }
 
-    /// Looks at packets that have arrived; the nth of `rules` is the rule of the nth, where policy was asked.
+    /// Looks at packets that have arrived, in turn at those of either lane; the nth of `rules` is the rule of the
+    /// nth of the first, where policy was asked.
     #[cold]
     #[inline(never)]
-    pub(crate) fn probe_arrivals(&mut self, lane: &mut Lane, rules: Option<&[u32; BURST]>) {
-        // What is looked for by its drop is found there.
-        if self.tap.program.filter.drop.is_some() {
+    pub(crate) fn probe_arrivals(
+        &mut self,
+        first: &mut Lane,
+        second: &mut Lane,
+        rules: Option<&[u32; BURST]>,
+    ) {
+        // What is looked for by its drop is found there; of another way or link there is nothing to find.
+        if !self.probe_follows() {
             return;
         }
-        let details = lane.headers.iter().zip(&lane.frames).enumerate();
-        for (mbuf, (place, (headers, frames))) in lane.mbufs.iter_mut().zip(details) {
-            let rule = rules.and_then(|rules| rules.get(place)).copied();
-            let mark = self.probe_looks(mbuf, headers, *frames, rule);
-            self.tap.mark(mbuf, mark);
+        let (ones, others) = (first.mbufs.len(), second.mbufs.len());
+        let begin = self.tap.begins_at(ones + others, self.link, self.now);
+        let (one, other) = (begin % ones.max(1), begin % others.max(1));
+        for n in 0..ones.max(others) {
+            self.probe_arrival(first, n, one, rules);
+            self.probe_arrival(second, n, other, None);
         }
     }
 
+    /// Whether packets of this way and link are followed from where they arrive.
+    #[inline(always)]
+    fn probe_follows(&self) -> bool {
+        let filter = &self.tap.program.filter;
+        filter.drop.is_none() && filter.is_for(self.link, self.tap.heading)
+    }
+
+    /// Looks at the nth packet of a lane from `begin` on.
+    #[inline(always)]
+    fn probe_arrival(&mut self, lane: &mut Lane, n: usize, begin: usize, rules: Option<&[u32; BURST]>) {
+        let count = lane.mbufs.len();
+        if n >= count {
+            return;
+        }
+        let place = if begin + n < count { begin + n } else { begin + n - count };
+        let (mbuf, headers) = (&mut lane.mbufs[place], &lane.headers[place]);
+        let mark = if self.tap.program.filter.has_ends(headers, mbuf.data()) {
+            let rule = rules.and_then(|rules| rules.get(place)).copied();
+            self.probe_looks(mbuf, headers, lane.frames[place], rule)
+        } else {
+            Mark::PassedOver
+        };
+        self.tap.mark(mbuf, mark);
+    }
+
+    /// Looks at a packet between the ends that are looked for.
+    #[inline(never)]
     fn probe_looks(&mut self, mbuf: &Mbuf, headers: &Headers, frames: u16, rule: Option<u32>) -> Mark {
-        let (filter, heading) = (&self.tap.program.filter, self.tap.heading);
+        let (wanted, heading) = (self.tap.program.filter.spi, self.tap.heading);
         let frame = mbuf.data();
-        let is_looked_for = filter.is_for(self.link, heading)
-            && filter.has_ends(headers, frame)
-            && filter.spi.is_none_or(|wanted| spi_of(frame, headers, heading, rule, self.snapshot) == wanted);
-        if !is_looked_for {
+        if wanted.is_some_and(|wanted| spi_of(frame, headers, heading, rule, self.snapshot) != wanted) {
             return Mark::PassedOver;
         }
-        let Some(number) = self.tap.admit(frame.len(), self.now) else { return Mark::PassedOver };
+        let Some(number) = self.tap.admit(frame.len(), self.link, self.now) else { return Mark::PassedOver };
         let (facts, decision) = facts_of(frame, headers, heading, rule, self.snapshot);
         let (length, point) = (mbuf.pkt_len(), Point::Arrived(decision));
         self.tap.tell(self.link, number, frames, self.now, point, facts, length, frame);
@@ -68,7 +99,7 @@ impl Context<'_> {
     #[inline(never)]
     pub(crate) fn probe_notes(&mut self, mbuf: &Mbuf, point: Point) {
         if let Mark::Followed(number) = self.tap.mark_of(mbuf)
-            && self.tap.may_add()
+            && self.tap.may_add(self.link, self.now)
         {
             self.tap.tell(self.link, number, 0, self.now, point, Facts::default(), mbuf.pkt_len(), &[]);
         }
@@ -79,16 +110,14 @@ impl Context<'_> {
     #[inline(never)]
     pub(crate) fn probe_releases(&mut self, lane: &mut Lane) {
         self.tap.heading = Heading::In;
-        if self.tap.program.filter.drop.is_some() {
+        if !self.probe_follows() {
             return;
         }
-        let details = lane.headers.iter().zip(&lane.frames);
-        for (mbuf, (headers, frames)) in lane.mbufs.iter_mut().zip(details) {
-            if matches!(self.tap.mark_of(mbuf), Mark::None | Mark::Kept(_)) {
-                let mark = self.probe_looks(mbuf, headers, *frames, None);
-                self.tap.mark(mbuf, mark);
+        for place in 0..lane.mbufs.len() {
+            if matches!(self.tap.mark_of(&lane.mbufs[place]), Mark::None | Mark::Kept(_)) {
+                self.probe_arrival(lane, place, 0, None);
             }
-            self.probe_notes(mbuf, Point::Released);
+            self.probe_notes(&lane.mbufs[place], Point::Released);
         }
     }
 
@@ -108,16 +137,16 @@ impl Context<'_> {
     #[cold]
     #[inline(never)]
     pub(crate) fn probe_drops(&mut self, mbuf: &Mbuf, reason: DropReason, frames: u16) {
-        if self.tap.program.filter.drop.is_some_and(|wanted| wanted != reason) {
+        let filter = &self.tap.program.filter;
+        if filter.drop.is_some_and(|wanted| wanted != reason) || !filter.is_for(self.link, self.tap.heading) {
             return;
         }
         let (length, point) = (mbuf.pkt_len(), Point::Dropped(reason));
         match self.tap.mark_of(mbuf) {
             Mark::PassedOver => {}
+            // Paid for when it was admitted, as its departure would be.
             Mark::Followed(number) => {
-                if self.tap.may_add() {
-                    self.tap.tell(self.link, number, frames, self.now, point, Facts::default(), length, &[]);
-                }
+                self.tap.tell(self.link, number, frames, self.now, point, Facts::default(), length, &[]);
             }
             Mark::Kept(place) if is_after_opening(reason) => {
                 if let Some(kept) = self.tap.kept(place) {
@@ -138,10 +167,14 @@ impl Context<'_> {
         frames: &Burst,
         notes: impl Iterator<Item = (Outgoing, u16)> + 'n,
     ) {
-        if self.tap.program.filter.drop.is_some() {
+        if !self.probe_follows() {
             return;
         }
         for (mbuf, (outgoing, frames)) in frames.iter().zip(notes) {
+            let mark = self.tap.mark_of(mbuf);
+            if mark == Mark::PassedOver {
+                continue;
+            }
             let (length, frame) = (mbuf.pkt_len(), mbuf.data());
             let point = Point::Sent(match outgoing {
                 Outgoing::Decrypted => Leaving::Decrypted,
@@ -149,12 +182,13 @@ impl Context<'_> {
                 Outgoing::Bypassed => Leaving::Bypassed,
                 Outgoing::Fragment => Leaving::Fragment,
                 Outgoing::Icmp => Leaving::Icmp,
+                Outgoing::Own => Leaving::Own,
             });
-            match self.tap.mark_of(mbuf) {
+            match mark {
                 Mark::PassedOver | Mark::Kept(_) => {}
                 Mark::Followed(number) => {
                     // The first was paid for when it was admitted.
-                    if outgoing != Outgoing::Fragment || self.tap.may_add() {
+                    if outgoing != Outgoing::Fragment || self.tap.may_add(self.link, self.now) {
                         let facts =
                             headers_of(frame).map(|headers| facts_in(frame, &headers)).unwrap_or_default();
                         self.tap.tell(self.link, number, frames, self.now, point, facts, length, frame);
@@ -165,7 +199,7 @@ impl Context<'_> {
         }
     }
 
-    /// Tells of a packet that was not looked at when it arrived, if it is looked for.
+    /// Tells of a packet that was not looked at when it arrived, if it is looked for; its way and link are.
     fn probe_tells(
         &mut self,
         frame: &[u8],
@@ -175,9 +209,6 @@ impl Context<'_> {
         frames: u16,
     ) {
         let (filter, heading) = (&self.tap.program.filter, self.tap.heading);
-        if !filter.is_for(self.link, heading) {
-            return;
-        }
         let facts = match &headers {
             Some(headers) if !filter.has_ends(headers, frame) => return,
             Some(headers) => facts_of(frame, headers, heading, None, self.snapshot).0,
@@ -185,7 +216,7 @@ impl Context<'_> {
             None => Facts::default(),
         };
         if filter.spi.is_none_or(|wanted| facts.spi == wanted)
-            && self.tap.admit(frame.len(), self.now).is_some()
+            && self.tap.admit(frame.len(), self.link, self.now).is_some()
         {
             self.tap.tell(self.link, 0, frames, self.now, point, facts, length, frame);
         }

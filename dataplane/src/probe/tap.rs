@@ -7,7 +7,7 @@ use crossbeam::utils::CachePadded;
 use dpdk::{BURST, Mbuf};
 
 use super::event::{Facts, Point, Telling, records};
-use super::{Counts, Heading, Program, WORDS};
+use super::{Budget, Counts, Heading, Program, WORDS};
 use crate::packet::Headers;
 use crate::publish::Subscriber;
 use crate::ring::Producer;
@@ -31,12 +31,20 @@ pub struct Tap {
     pub(super) heading: Heading,
     /// The number of the last packet that was marked.
     last: u32,
-    /// What is left of the budget until then.
-    window_ends: u64,
-    events: u32,
-    octets: u32,
+    /// What is left of the budget, of each way of each link.
+    left: Box<[Left]>,
+    /// How many bursts were looked at.
+    bursts: usize,
     /// Entry n is of the nth packet that is being opened: its octets, and how many there were.
     kept: Box<[Kept; BURST]>,
+}
+
+/// What may be told until then.
+#[derive(Clone, Copy, Debug, Default)]
+struct Left {
+    until: u64,
+    events: u32,
+    octets: u32,
 }
 
 /// How a packet began before it was opened in place.
@@ -78,6 +86,7 @@ const KEPT_FROM: u32 = 1 << 31;
 impl Tap {
     pub(super) fn new(
         worker: u16,
+        links: u16,
         programs: Subscriber<Program>,
         ring: Producer<WORDS>,
         counts: Arc<CachePadded<Counts>>,
@@ -94,9 +103,8 @@ impl Tap {
             program: Program::OFF,
             heading: Heading::In,
             last: 0,
-            window_ends: 0,
-            events: 0,
-            octets: 0,
+            left: vec![Left::default(); 2 * usize::from(links.max(1))].into(),
+            bursts: 0,
             kept: Box::new([Kept::default(); BURST]),
         }
     }
@@ -104,7 +112,7 @@ impl Tap {
     /// A tap that is never opened.
     #[must_use]
     pub fn closed() -> Self {
-        super::channel(1, 1000).0.remove(0)
+        super::channel(1, 1, 1000).0.remove(0)
     }
 
     /// Takes note of what is in force now. To be called between bursts.
@@ -114,7 +122,7 @@ impl Tap {
         if version != self.version {
             (self.program, self.version) = (*program, version);
             self.on = self.program.id != 0;
-            self.window_ends = 0;
+            self.left.fill(Left::default());
         }
     }
 
@@ -124,6 +132,7 @@ impl Tap {
         self.on
     }
 
+    #[inline]
     pub(super) fn mark_of(&self, mbuf: &Mbuf) -> Mark {
         let mark = mbuf.mark();
         if mark >> 32 != self.front() {
@@ -137,6 +146,7 @@ impl Tap {
         }
     }
 
+    #[inline]
     pub(super) fn mark(&self, mbuf: &mut Mbuf, mark: Mark) {
         let number = match mark {
             Mark::None => return mbuf.set_mark(0),
@@ -148,27 +158,47 @@ impl Tap {
     }
 
     /// What all marks of this probe and worker begin with; never 0 while it is on.
+    #[inline]
     fn front(&self) -> u64 {
         u64::from(self.program.id) << 16 | u64::from(self.worker)
     }
 
+    /// What is left for the packets that go this way now.
+    fn left(&mut self, link: u16, now: u64) -> Option<&mut Left> {
+        let shares = u32::try_from(self.left.len()).unwrap_or(u32::MAX);
+        let way = 2 * usize::from(link) + usize::from(self.heading == Heading::Out);
+        let left = self.left.get_mut(way)?;
+        if now >= left.until {
+            let Budget { events, octets } = self.program.budget;
+            // A packet and what becomes of it, at the least.
+            let (events, octets) = ((events / shares).max(2), octets / shares);
+            *left = Left { until: now + self.millisecond, events, octets };
+        }
+        Some(left)
+    }
+
+    /// Where to begin to look at so many packets that have come together: at the first, or where they may be
+    /// too many, at another one every time, so that each has its turn.
+    pub(super) fn begins_at(&mut self, packets: usize, link: u16, now: u64) -> usize {
+        self.bursts = self.bursts.wrapping_add(1);
+        let enough = self.left(link, now).is_some_and(|left| left.events as usize >= 2 * packets);
+        if enough { 0 } else { self.bursts }
+    }
+
     /// Counts a packet that matches, and says whether the budget allows it to be told, with what becomes of
     /// it: its number. It is paid for then.
-    pub(super) fn admit(&mut self, octets: usize, now: u64) -> Option<u32> {
+    pub(super) fn admit(&mut self, octets: usize, link: u16, now: u64) -> Option<u32> {
         bump(&self.counts.matched);
-        if now >= self.window_ends {
-            self.window_ends = now + self.millisecond;
-            (self.events, self.octets) = (self.program.budget.events, self.program.budget.octets);
-        }
         let taken = octets.min(usize::from(self.program.snaplen));
         // As much again for what it has become when it leaves.
         let cost = u32::try_from(taken).unwrap_or(u32::MAX).saturating_mul(2);
-        let enough = self.events >= 2 && self.octets >= cost;
-        if !enough || !self.ring.has_room(2 * records(taken)) {
+        let has_room = self.ring.has_room(2 * records(taken));
+        let left = self.left(link, now).filter(|left| has_room && left.events >= 2 && left.octets >= cost);
+        let Some(left) = left else {
             bump(&self.counts.skipped);
             return None;
-        }
-        (self.events, self.octets) = (self.events - 2, self.octets - cost);
+        };
+        (left.events, left.octets) = (left.events - 2, left.octets - cost);
         self.last = (self.last + 1) % KEPT_FROM;
         self.last = self.last.max(1);
         Some(self.last)
@@ -176,13 +206,15 @@ impl Tap {
 
     /// Says whether something more may be told of a packet that was admitted: a packet becomes many
     /// fragments at times.
-    pub(super) fn may_add(&mut self) -> bool {
-        let left = self.events > 0;
-        self.events = self.events.saturating_sub(1);
-        if !left {
+    pub(super) fn may_add(&mut self, link: u16, now: u64) -> bool {
+        let paid = self.left(link, now).and_then(|left| {
+            left.events = left.events.checked_sub(1)?;
+            Some(())
+        });
+        if paid.is_none() {
             bump(&self.counts.skipped);
         }
-        left
+        paid.is_some()
     }
 
     /// Tells.

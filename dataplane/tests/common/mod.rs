@@ -109,7 +109,7 @@ impl Member {
         let pool = Mempool::new("frames", 1023, 0, 2048, None).unwrap();
         let large = Mempool::new("large", 31, 0, Mempool::MAX_DATA_ROOM, None).unwrap();
         let (mut senders, punts) = punt::channel(1, 64, cycles_hz());
-        let (mut taps, probe) = probe::channel(1, cycles_hz());
+        let (mut taps, probe) = probe::channel(1, 1, cycles_hz());
         let fragments = || Fragments::new(Reassembler::new(64, 1000, None).unwrap());
         Member {
             tally: Tally::default(),

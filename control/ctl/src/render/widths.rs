@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::Command;
+use crate::reply::{ExportedSas, ProbePage, ProbeStarted};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -108,6 +109,22 @@ fn all() -> Vec<(&'static str, String)> {
             "unknown-spi",
             widest(&format!(r#"{{"spis":[{unknown}],"capacity":1,"evicted":1,"lost":1}}"#), unknown_spis),
         ),
+        ("trace", widest(PROBE, |page: &ProbePage| traced_packet(&page.packets[0], 1))),
+        (
+            "capture",
+            widest(STARTED, |started: &ProbeStarted| {
+                format!("{}\n", capture_warning(started, &"x".repeat(200)))
+            }),
+        ),
+        ("probe read", widest(PROBE, |page: &ProbePage| probe_end(page, u64::MAX, "packets"))),
+        ("probe stop", widest(PROBE, |page: &ProbePage| probe_end(page, u64::MAX, "frames"))),
+        (
+            "sa export",
+            widest(
+                r#"{"sas":[{"spi":"0x1","group":"g","transform":"t","key":"00","integrity_key":"00"}]}"#,
+                |exported: &ExportedSas| format!("{}\n", export_warning(exported, &"x".repeat(200))),
+            ),
+        ),
         (
             "sync",
             widest(
@@ -161,6 +178,12 @@ fn all() -> Vec<(&'static str, String)> {
         ("reload", widest(r#"{"dry_run":true,"changes":["c"],"warnings":["w"]}"#, reloaded)),
     ]
 }
+
+const STARTED: &str = r#"{"probe":1,"ends_in_s":1,"read_within_ms":1,"ports":[]}"#;
+
+const PROBE: &str = r#"{"probe":1,"packets":[{"unix_us":1,"worker":1,"link":"l","direction":"in","outcome":"o","drop":"d",
+    "steps":[{"step":"s","says":"s"},{"step":"s","says":"s"}]}],"frames":[],"running":true,"ended":"e","matched":1,"skipped":1,
+    "lost":1}"#;
 
 #[test]
 fn every_reply_fits_100_columns_whatever_is_in_it() {

@@ -1,6 +1,7 @@
 //! From an SA that a key server gave to one that workers use. An SA that is there is kept as long as it is
 //! the same, with its counters and its replay windows: only its sender IDs are renewed. Control thread.
 
+use crate::keys::Keys;
 use crate::reserve::Fingerprint;
 use crate::sad::{Entry, Served, Source};
 use getvpn_dataplane::transform::Transform;
@@ -87,6 +88,7 @@ impl Maker {
         // Sealed with before, and nobody knows how far.
         let needs_sender_ids = matches!(new.sender, SenderUse::Resumed(_)) && served.ids.is_empty();
         let entry = Entry {
+            keys: Keys::of(&params),
             source: Source::KeyServer(key_server),
             state: new.state(now),
             receives: new.receives(),

@@ -194,6 +194,11 @@ impl Desk {
             | Command::Policy { .. }
             | Command::Spi { .. }
             | Command::UnknownSpi {}
+            | Command::SaExport { .. }
+            | Command::Trace { .. }
+            | Command::Capture { .. }
+            | Command::ProbeRead { .. }
+            | Command::ProbeStop { .. }
             | Command::Resync { .. }) => {
                 call.answer(Err::<(), _>(other.not_here("a key server")));
             }
