@@ -25,7 +25,7 @@ const TABLE: &[Row] = &[
     ("[[group.tek]]", "rekey = { retransmit = 2 }\n[[group.tek]]", "12:11", "group.rekey.retransmit", "did you mean `retransmits`?"),
     ("[[peer]]", "bounds = { halfopen = 2 }\n[[peer]]", "4:12", "server.bounds.halfopen", "did you mean `half_open`?"),
     ("", "[control]\nsokcet = \"x\"\n", "17:1", "control.sokcet", "did you mean `socket`?"),
-    ("", "[eal]\nargs = []\n", "16:2", "eal", "known here: server, control, peer, group"),
+    ("", "[eal]\nargs = []\n", "16:2", "eal", "known here: server, control, metrics, peer, group"),
 
     // Missing.
     (SERVER, "", "1:1", "server", "missing; give [server] with listen and local_id"),
