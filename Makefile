@@ -8,7 +8,7 @@ FUZZ_CRATES := dataplane/fuzz control/fuzz
 FUZZ_SECONDS ?= 6
 SIMULATION = $(TARGET)/quick/getvpn-simulation --threads $(shell nproc)
 # What never touches a packet.
-WITHOUT_DPDK := getvpn-ctl getvpn-config getvpn-metrics getvpn-gdoi getvpn-ks getvpn-simulation getvpn-perf-control
+WITHOUT_DPDK := getvpn-ctl getvpn-doctor getvpn-config getvpn-metrics getvpn-gdoi getvpn-ks getvpn-simulation getvpn-perf-control
 PYTHON := .venv/bin/python
 
 .PHONY: demo test check bench deps deps-build deps-test release \

@@ -122,3 +122,33 @@ def test_an_sa_leaves_when_its_lifetime_ends(tmp_path):
         assert sa["lifetime_left_s"] <= 2
         member.wait_until(lambda: not member.ctl("sa", "list")["sas"], "the end of its lifetime", seconds=10)
         member.wait_until(lambda: member.ctl("counters")["drops"]["no_sa"], "fail-close", seconds=5)
+
+
+def test_a_reset_lets_counters_and_drops_start_from_zero_and_everything_stays_accounted_for(busy):
+    busy.ctl("sa", "delete", "0x5000")
+    before = busy.wait_until(lambda: (c := busy.ctl("counters"))["drops"]["no_sa"] and c, "drops")
+    assert "reset_s" not in before
+    assert busy.ctl("reset", "counters")["counted_s"] >= 0
+    for _ in range(20):
+        after = busy.ctl("counters", "--per")
+        for part in (after, *after["per"]):
+            assert_nothing_unaccounted(part)
+    assert after["reset_s"] >= 0
+    busy.wait_until(lambda: busy.ctl("counters")["drops"]["no_sa"], "drops are counted again")
+    [no_sa] = [drop for drop in busy.ctl("drops")["drops"] if drop["reason"] == "no_sa"]
+    ended = busy.end()
+    assert ended.counters["drops"]["no_sa"] >= before["drops"]["no_sa"] + no_sa["count"], "--summary is from the start"
+
+
+def test_what_is_logged_can_be_changed_and_goes_back_by_itself(busy):
+    assert busy.ctl("log", "level") == {"level": "info", "at_start": "info", "reverts_in_s": None}
+    assert busy.ctl("log", "level", "debug")["level"] == "debug"
+    assert "published" not in busy.log.read_text()
+    busy.ctl("sa", "delete", "0x5000")
+    busy.wait_until(lambda: "SAs are in force" in busy.log.read_text(), "a debug line")
+    shown = busy.ctl("log", "level", "warn", "--for", "1")
+    assert (shown["level"], shown["at_start"]) == ("warn", "info") and shown["reverts_in_s"] <= 1
+    busy.wait_until(lambda: busy.ctl("log", "level")["level"] == "info", "the level of the start")
+    wrong = subprocess.run([BINARIES / "getvpnctl", "--socket", "gm.sock", "log", "level", "inof"], cwd=busy.work,
+                           capture_output=True, text=True, timeout=10)
+    assert wrong.returncode == 1 and "use error, warn, info" in wrong.stderr

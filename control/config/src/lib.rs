@@ -9,6 +9,7 @@ mod document;
 mod error;
 pub mod files;
 pub mod interface;
+pub mod level;
 pub mod logging;
 pub mod metrics;
 pub mod protocol;
@@ -16,6 +17,7 @@ pub mod psk;
 mod reader;
 pub mod selector;
 pub mod service;
+pub mod socket;
 #[cfg(test)]
 mod tests;
 mod unique;

@@ -1,9 +1,10 @@
 //! Where log lines go and how they look. Set up once, before anything is logged. Workers never log.
 
+use crate::level;
 use std::io::{self, IsTerminal};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer, fmt};
+use tracing_subscriber::{Layer, fmt, reload};
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -22,9 +23,8 @@ pub enum LogFormat {
 /// # Errors
 /// When the level is none, there is no journal though it was asked for, or this was called before.
 pub fn start(format: Option<LogFormat>, level: &str) -> Result<(), String> {
-    let filter = EnvFilter::try_new(level).map_err(|e| {
-        format!("--log-level or GETVPN_LOG {level:?}: {e}; use error, warn, info, debug or trace")
-    })?;
+    let filter = level::parse(level).map_err(|e| format!("--log-level or GETVPN_LOG {level:?}: {e}"))?;
+    let (filter, handle) = reload::Layer::new(filter);
     let layer = match format {
         Some(LogFormat::Text) => text().boxed(),
         Some(LogFormat::Json) => {
@@ -42,7 +42,9 @@ pub fn start(format: Option<LogFormat>, level: &str) -> Result<(), String> {
         },
         None => text().boxed(),
     };
-    tracing_subscriber::registry().with(layer).with(filter).try_init().map_err(|e| e.to_string())
+    tracing_subscriber::registry().with(layer).with(filter).try_init().map_err(|e| e.to_string())?;
+    level::begun(level, Box::new(move |filter| handle.reload(filter).map_err(|e| e.to_string())));
+    Ok(())
 }
 
 fn text<S>() -> impl Layer<S>

@@ -33,6 +33,7 @@ impl Command {
         // Each by its name, so that a new command is not forgotten.
         match self {
             Command::Status {}
+            | Command::Doctor {}
             | Command::Counters { .. }
             | Command::Drops { .. }
             | Command::Runtime {}
@@ -44,7 +45,7 @@ impl Command {
             | Command::Sync {}
             | Command::GroupList {}
             | Command::MemberList { .. } => Access::Read,
-            Command::Reload { dry_run: true } => Access::Read,
+            Command::Reload { dry_run: true } | Command::LogLevel { level: None, .. } => Access::Read,
             // What they meet is told to whoever began them, so these two are no less.
             Command::Trace { .. }
             | Command::ProbeRead { .. }
@@ -54,8 +55,30 @@ impl Command {
             | Command::MemberRemove { .. }
             | Command::MemberReadmit { .. }
             | Command::Rekey { .. }
+            | Command::LogLevel { level: Some(_), .. }
+            | Command::ResetCounters {}
             | Command::Reload { dry_run: false } => Access::Change,
             Command::Capture { .. } | Command::SaExport { .. } => Access::Secret,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::protocol::tests::all_commands;
+
+    #[test]
+    fn the_protocols_page_says_of_each_command_whom_it_is_for() {
+        let page = include_str!("../PROTOCOL.md");
+        for command in all_commands() {
+            let row = format!("| `{}` |", command.name());
+            let row = page.lines().find(|line| line.starts_with(&row)).expect("every command has its row");
+            let told = row.trim_end_matches(" |").rsplit("| ").next().expect("a last cell");
+            let access = command.access().name();
+            assert!(
+                told.starts_with(access) || told.contains(&format!("`{access}` with")),
+                "{row}: {access}"
+            );
         }
     }
 }

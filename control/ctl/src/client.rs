@@ -21,7 +21,9 @@ pub enum ClientError {
     )]
     Missing(PathBuf),
     /// This user may not use the socket.
-    #[error("{0}: permission denied: run as the user that the daemon runs as, or as root")]
+    #[error(
+        "{0}: permission denied: run as root, as the user that the daemon runs as, or in the group of [control] read_group"
+    )]
     Permission(PathBuf),
     /// Nothing listens at the path.
     #[error("{0}: nothing answers: the daemon is not running and left its socket behind")]

@@ -4,10 +4,12 @@
 //! PROTOCOL.md beside the sources has the protocol: a line of JSON in each direction.
 
 pub mod access;
+mod baseline;
 pub mod capture_file;
 pub mod client;
 pub mod esp_keys;
 pub mod pages;
+mod permissions;
 pub mod probe;
 mod protocol;
 pub mod rates;
@@ -16,6 +18,8 @@ pub mod reply;
 pub mod server;
 mod spi;
 
+pub use baseline::Baseline;
+pub use permissions::{Peer, Permissions};
 pub use protocol::{Command, Fault, FaultCode, MAX_REPLY, MAX_REQUEST, VERSION};
 pub use spi::{ParseSpiError, Spi};
 

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 const EXIT_CODES: &str = "Exit status:
   0  done
-  1  the daemon said no; its message is on standard error
+  1  the daemon said no; its message is on standard error. doctor: something is red
   2  the command line is wrong, or the pages could not be written
   3  the daemon could not be reached, or gave no answer that makes sense";
 
@@ -143,12 +143,39 @@ enum Request {
         #[arg(long)]
         kek: bool,
     },
+    /// What is well and what is not, of the daemon and its machine, each with what to do. Ends with 1 if any is red.
+    Doctor,
+    /// What is logged.
+    #[command(subcommand)]
+    Log(LogRequest),
+    /// Starts something from zero.
+    #[command(subcommand)]
+    Reset(ResetRequest),
     /// Key server: reads the configuration again.
     Reload {
         /// Only show what would change.
         #[arg(long)]
         dry_run: bool,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum LogRequest {
+    /// Shows what is logged, or changes it while the daemon runs.
+    Level {
+        /// error, warn, info, debug, trace, off, or a filter such as info,getvpn_gdoi=debug; without it, shows it.
+        level: Option<String>,
+        /// Only for so many seconds; then as at the daemon's start.
+        #[arg(long = "for", value_name = "SECONDS", requires = "level",
+              value_parser = clap::value_parser!(u32).range(1..=604_800))]
+        for_s: Option<u32>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum ResetRequest {
+    /// `counters` and `drops` say what happens from now on. Metrics and --summary are not touched.
+    Counters,
 }
 
 #[derive(Debug, Subcommand)]
@@ -232,6 +259,11 @@ impl Request {
                 Command::MemberReadmit { group: group.clone(), name: name.clone() }
             }
             Request::Rekey { group, kek } => Command::Rekey { group: group.clone(), kek: *kek },
+            Request::Doctor => Command::Doctor {},
+            Request::Log(LogRequest::Level { level, for_s }) => {
+                Command::LogLevel { level: level.clone(), for_s: *for_s }
+            }
+            Request::Reset(ResetRequest::Counters) => Command::ResetCounters {},
             Request::Reload { dry_run } => Command::Reload { dry_run: *dry_run },
         }
     }
@@ -259,6 +291,9 @@ impl Request {
             }
             Request::Member(_) => render::member_changed(&parse::<reply::MemberChanged>(json)?),
             Request::Rekey { .. } => render::rekeyed(&parse::<reply::Rekeyed>(json)?),
+            Request::Doctor => render::doctor(&parse::<reply::Doctor>(json)?),
+            Request::Log(_) => render::log_level(&parse::<reply::LogLevel>(json)?),
+            Request::Reset(_) => render::counters_reset(&parse::<reply::CountersReset>(json)?),
             Request::Reload { .. } => render::reloaded(&parse::<reply::Reloaded>(json)?),
         })
     }
@@ -300,8 +335,11 @@ fn main() -> ExitCode {
         return watch::watch(&arguments, request, every);
     }
     match ask(&arguments, request) {
-        Ok(output) if output.is_empty() => ExitCode::SUCCESS,
-        Ok(output) => printed(print(&output)),
+        Ok((output, _)) if output.is_empty() => ExitCode::SUCCESS,
+        Ok((output, is_bad)) => {
+            let status = printed(print(&output));
+            if is_bad { ExitCode::from(1) } else { status }
+        }
         Err(error) => report(&arguments, error),
     }
 }
@@ -323,21 +361,28 @@ fn live(arguments: &Arguments) -> ExitCode {
     }
 }
 
-fn ask(arguments: &Arguments, request: &Request) -> Result<String, ClientError> {
+/// What to print, and whether it says that something is wrong.
+fn ask(arguments: &Arguments, request: &Request) -> Result<(String, bool), ClientError> {
     let limit = Duration::from_secs(arguments.timeout.into());
     let daemon = probing::Daemon { socket: &arguments.socket, json: arguments.json };
-    match request {
-        Request::Trace(trace) => return probing::trace(&daemon, &trace.command(arguments.timeout)),
-        Request::Capture(capture) => return probing::capture(&daemon, capture),
-        Request::Sa(SaRequest::Export(wanted)) => return export::export(&daemon, wanted),
-        _ => {}
+    let shown = match request {
+        Request::Trace(trace) => Some(probing::trace(&daemon, &trace.command(arguments.timeout))),
+        Request::Capture(capture) => Some(probing::capture(&daemon, capture)),
+        Request::Sa(SaRequest::Export(wanted)) => Some(export::export(&daemon, wanted)),
+        _ => None,
+    };
+    if let Some(shown) = shown {
+        return shown.map(|text| (text, false));
     }
     let reply = client::ask(&arguments.socket, &request.command(), limit)?;
+    let is_bad = matches!(request, Request::Doctor)
+        && parse::<reply::Doctor>(&reply).is_ok_and(|reply| reply.is_red());
     if arguments.json {
-        return Ok(reply);
+        return Ok((reply, is_bad));
     }
     request
         .render(&reply)
+        .map(|text| (text, is_bad))
         .map_err(|e| ClientError::Protocol(arguments.socket.clone(), format!("{e}; --json shows it")))
 }
 

@@ -174,6 +174,22 @@ pub enum Command {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         kek: bool,
     },
+    /// What is well and what is not. Answered by [`crate::reply::Doctor`].
+    #[serde(rename = "doctor")]
+    Doctor {},
+    /// Shows or changes what is logged. Answered by [`crate::reply::LogLevel`].
+    #[serde(rename = "log level")]
+    LogLevel {
+        /// A level or a filter; absent: shows it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        level: Option<String>,
+        /// For how many seconds; absent: until it is changed again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        for_s: Option<u32>,
+    },
+    /// Lets `counters` and `drops` start from zero. Answered by [`crate::reply::CountersReset`].
+    #[serde(rename = "reset counters")]
+    ResetCounters {},
     /// Reads the configuration again. Answered by [`crate::reply::Reloaded`].
     #[serde(rename = "reload")]
     Reload {
@@ -185,7 +201,7 @@ pub enum Command {
 
 impl Command {
     /// The names of all commands.
-    pub const NAMES: [&str; 23] = [
+    pub const NAMES: [&str; 26] = [
         "status",
         "counters",
         "drops",
@@ -208,6 +224,9 @@ impl Command {
         "member remove",
         "member readmit",
         "rekey",
+        "doctor",
+        "log level",
+        "reset counters",
         "reload",
     ];
 
@@ -237,6 +256,9 @@ impl Command {
             Command::MemberRemove { .. } => "member remove",
             Command::MemberReadmit { .. } => "member readmit",
             Command::Rekey { .. } => "rekey",
+            Command::Doctor {} => "doctor",
+            Command::LogLevel { .. } => "log level",
+            Command::ResetCounters {} => "reset counters",
             Command::Reload { .. } => "reload",
         }
     }
@@ -323,12 +345,12 @@ pub enum FaultCode {
     UnknownCommand,
     /// An argument is missing, unknown, or not of its type.
     InvalidArgument,
+    /// Not for this user.
+    Forbidden,
     /// What the command names does not exist.
     NotFound,
     /// The daemon has too many clients, or too much to do.
     Busy,
-    /// Whoever asks may not have this.
-    Forbidden,
     /// The daemon failed; its log says more.
     Internal,
     /// A kind that a newer daemon has.
@@ -387,10 +409,10 @@ fn json_line(value: &impl Serialize) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn all_commands() -> Vec<Command> {
+    pub(crate) fn all_commands() -> Vec<Command> {
         vec![
             Command::Status {},
             Command::Counters { per: false },
@@ -436,6 +458,10 @@ mod tests {
             Command::MemberReadmit { group: "finance".into(), name: "gm1".into() },
             Command::Rekey { group: "finance".into(), kek: false },
             Command::Rekey { group: "finance".into(), kek: true },
+            Command::Doctor {},
+            Command::LogLevel { level: None, for_s: None },
+            Command::LogLevel { level: Some("debug".into()), for_s: Some(60) },
+            Command::ResetCounters {},
             Command::Reload { dry_run: true },
         ]
     }

@@ -1,18 +1,22 @@
 //! Replies as tables for people: aligned, within 100 columns, coloured only when standard output is a
 //! terminal. Used by `getvpnctl`, and by the daemons at their end; does no I/O.
 
+mod doctor;
 mod inspect;
 mod key_server;
 mod key_server_sync;
 mod lookup;
+mod operate;
 mod probe;
 mod sync;
 mod text;
 
+pub use doctor::doctor;
 pub use inspect::{drops, runtime};
 pub use key_server::{group_list, member_changed, member_list, rekeyed, reloaded};
 pub use key_server_sync::{key_server_sync, sync_reply};
 pub use lookup::{policy_hit, spi_known};
+pub use operate::{counters_reset, log_level};
 pub use probe::{capture_warning, export_warning, probe_end, traced_packet};
 pub use sync::{resync, sync};
 
@@ -87,6 +91,15 @@ pub fn status(status: &Status) -> String {
         }
         section(&mut out, &keks);
     }
+    if let Some(step) = status.clock_step {
+        let set = format!(
+            "this machine's clock was set {} by {} {} ago",
+            if step.by_ms < 0 { "back" } else { "forward" },
+            ago(step.by_ms.unsigned_abs()),
+            duration(step.ago_s)
+        );
+        out.push_str(&format!("\n{}\n", sentence(&set)));
+    }
     out
 }
 
@@ -95,6 +108,9 @@ pub fn status(status: &Status) -> String {
 pub fn counters(counters: &Counters) -> String {
     let total = &counters.total;
     let mut out = String::new();
+    if let Some(s) = counters.reset_s {
+        out.push_str(&format!("since a reset {} ago\n", duration(s)));
+    }
     if !counters.key_server.is_empty() {
         let mut events = table(&[("", L), ("number", R), ("meaning", L)]);
         for (name, n) in [("received", total.rx), ("sent", total.tx)] {

@@ -1,14 +1,19 @@
 //! What the daemons reply with, command by command. Written by a daemon's control thread, read by
 //! `getvpnctl` and by whoever parses `getvpnctl --json`. Fields are added, never renamed.
 
+mod clock;
+mod doctor;
 mod exported;
 mod inspect;
 mod key_server;
 mod key_server_sync;
 mod lookup;
+mod operate;
 mod probe;
 mod sync;
 
+pub use clock::ClockStep;
+pub use doctor::{Check, Doctor};
 pub use exported::{ExportedSa, ExportedSas};
 pub use inspect::{DropDetail, Drops, Offender, Runtime, StageWork, Work, WorkerRuntime};
 pub use key_server::{
@@ -17,6 +22,7 @@ pub use key_server::{
 };
 pub use key_server_sync::{AskCounts, AskLimits, AskedBy, KeyServerSync, MemberSync, ServedGroup, SyncReply};
 pub use lookup::{AskedIn, PolicyHit, PolicyRule, SpiKnown};
+pub use operate::{CountersReset, LogLevel};
 pub use probe::{CapturedFrame, ProbePage, ProbePort, ProbeStarted, TraceStep, TracedPacket};
 pub use sync::{AskedSpi, GroupSync, Kek, LastRegistration, Parking, Recovery, Resync, Suppressed, Sync};
 
@@ -44,6 +50,9 @@ pub struct Status {
     pub links: Vec<LinkStatus>,
     /// The groups.
     pub groups: Vec<GroupStatus>,
+    /// The last time that somebody set the machine's clock, if anybody has since the member's start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_step: Option<ClockStep>,
 }
 
 /// A pair of ports wired through.
@@ -85,12 +94,15 @@ pub struct GroupStatus {
     pub sas: u64,
 }
 
-/// The reply to `counters`; all since the daemon's start.
+/// The reply to `counters`; all since the daemon's start, or since they were reset.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
     /// The sum over all workers and links.
     #[serde(flatten)]
     pub total: Totals,
+    /// Since when they have been reset, in seconds; absent when they never were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reset_s: Option<u64>,
     /// What the drop reasons that have happened mean.
     #[serde(default)]
     pub reasons: BTreeMap<String, Reason>,

@@ -3,12 +3,14 @@
 //!
 //! Clients are bounded in number, in the length of a request and in time, and each has at most one
 //! request under way, so that one that stalls or floods holds up nobody else: when all places are
-//! taken, the client that has been idle for longest makes room.
+//! taken, the client that has been idle for longest makes room. Clients that may only read have but a part of
+//! the places, so that who has to put something right always finds one.
 
+use crate::Permissions;
+use crate::permissions::{Owner, Peer};
 use crate::protocol::{self, Command, Fault, FaultCode, MAX_REQUEST};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use std::fmt;
 use std::fs::{self, DirBuilder};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt};
@@ -28,6 +30,8 @@ use tokio::time::{Instant, timeout};
 pub struct Limits {
     /// Clients connected at a time.
     pub clients: usize,
+    /// How many of them may be such that only read.
+    pub readers: usize,
     /// How long a client may take to send its next request.
     pub idle: Duration,
     /// How long a client may take to read a reply.
@@ -36,23 +40,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { clients: 16, idle: Duration::from_secs(60), write: Duration::from_secs(10) }
-    }
-}
-
-/// Who asks, as the kernel says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Peer {
-    /// The user.
-    pub uid: u32,
-    /// The process, where that is known.
-    pub pid: Option<i32>,
-}
-
-impl fmt::Display for Peer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "user {}", self.uid)?;
-        self.pid.map_or(Ok(()), |pid| write!(f, ", process {pid}"))
+        Self { clients: 16, readers: 12, idle: Duration::from_secs(60), write: Duration::from_secs(10) }
     }
 }
 
@@ -89,6 +77,11 @@ pub enum BindError {
         "control socket {0}: there is a file of this name that is not a socket; remove it or choose another [control] socket"
     )]
     NotASocket(PathBuf),
+    /// The socket cannot be given to a group.
+    #[error(
+        "control socket {0}: it cannot be given to group {1}: {2}; run as root or as a member of [control] read_group"
+    )]
+    Group(PathBuf, u32, io::Error),
     /// Anything else.
     #[error("control socket {0}: {1}; choose a [control] socket in a directory that this user can write")]
     Io(PathBuf, io::Error),
@@ -99,16 +92,25 @@ pub enum BindError {
 pub struct ControlSocket {
     listener: net::UnixListener,
     path: PathBuf,
+    owner: Arc<Owner>,
 }
 
 impl ControlSocket {
-    /// Opens the socket, mode 0600. Creates its directory where there is none, and replaces the
+    /// Opens the socket for its owner only. See [`Self::bind_for`].
+    ///
+    /// # Errors
+    /// See [`BindError`].
+    pub fn bind(path: &Path) -> Result<Self, BindError> {
+        Self::bind_for(path, Permissions::default())
+    }
+
+    /// Opens the socket. Creates its directory where there is none, and replaces the
     /// socket of a daemon that is gone. To be called before the process has other threads that
     /// create files, because it changes the umask for a moment.
     ///
     /// # Errors
     /// See [`BindError`].
-    pub fn bind(path: &Path) -> Result<Self, BindError> {
+    pub fn bind_for(path: &Path, permissions: Permissions) -> Result<Self, BindError> {
         let io = |e| BindError::Io(path.to_owned(), e);
         if let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
             DirBuilder::new().recursive(true).mode(0o755).create(parent).map_err(io)?;
@@ -118,7 +120,11 @@ impl ControlSocket {
         let bound = net::UnixListener::bind(path);
         rustix::process::umask(mask);
         let listener = bound.map_err(io)?;
-        let socket = Self { listener, path: path.to_owned() };
+        let socket = Self { listener, path: path.to_owned(), owner: Arc::new(Owner::this()) };
+        permissions.apply(path).map_err(|e| match permissions.group {
+            Some(group) => BindError::Group(path.to_owned(), group, e),
+            None => io(e),
+        })?;
         socket.listener.set_nonblocking(true).map_err(io)?;
         Ok(socket)
     }
@@ -141,16 +147,19 @@ impl ControlSocket {
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             };
+            // Who cannot be told is nobody to talk to.
+            let Ok(peer) = Peer::of(&stream) else { continue };
+            let reads = !peer.is_privileged(&self.owner);
             clients.retain(|c| !c.task.is_finished());
-            if clients.len() >= limits.clients && !evict_idle(&mut clients) {
+            if !make_room(&mut clients, limits, reads) {
                 turn_away(&stream);
                 continue;
             }
             let activity = Arc::new(Activity { epoch, idle_since: AtomicU64::new(0) });
             activity.idle();
-            let task =
-                tokio::spawn(serve_client(stream, calls.clone(), limits, activity.clone())).abort_handle();
-            clients.push(Client { task, activity });
+            let from = (peer, Arc::clone(&self.owner));
+            let serving = serve_client(stream, from, calls.clone(), limits, activity.clone());
+            clients.push(Client { task: tokio::spawn(serving).abort_handle(), activity, reads });
         }
     }
 }
@@ -180,6 +189,8 @@ fn remove_stale(path: &Path) -> Result<(), BindError> {
 struct Client {
     task: AbortHandle,
     activity: Arc<Activity>,
+    /// Whether it may only read.
+    reads: bool,
 }
 
 /// Since when a client has been idle. Written by the client's task, read by the accepting one.
@@ -202,10 +213,22 @@ impl Activity {
     }
 }
 
-/// Ends the client that has been idle for longest; false when all wait for an answer.
-fn evict_idle(clients: &mut Vec<Client>) -> bool {
+/// Sees to it that there is a place for another client; false when all that could leave wait for an answer. One that
+/// only reads never takes the place of one that does more.
+fn make_room(clients: &mut Vec<Client>, limits: Limits, reads: bool) -> bool {
+    let readers = clients.iter().filter(|c| c.reads).count();
+    let full = clients.len() >= limits.clients;
+    if reads && (full || readers >= limits.readers) {
+        return evict_idle(clients, |c| c.reads);
+    }
+    !full || evict_idle(clients, |c| c.reads) || evict_idle(clients, |_| true)
+}
+
+/// Ends the client that has been idle for longest, of those that may be ended; false when all of them wait for an
+/// answer.
+fn evict_idle(clients: &mut Vec<Client>, may_end: impl Fn(&Client) -> bool) -> bool {
     let idle = |c: &Client| c.activity.idle_since.load(Relaxed);
-    let longest = (0..clients.len()).min_by_key(|&i| idle(&clients[i]));
+    let longest = (0..clients.len()).filter(|&i| may_end(&clients[i])).min_by_key(|&i| idle(&clients[i]));
     match longest.filter(|&i| idle(&clients[i]) != Activity::BUSY) {
         Some(i) => {
             clients.swap_remove(i).task.abort();
@@ -223,13 +246,11 @@ fn turn_away(stream: &UnixStream) {
 
 async fn serve_client(
     mut stream: UnixStream,
+    (peer, owner): (Peer, Arc<Owner>),
     calls: mpsc::Sender<Call>,
     limits: Limits,
     activity: Arc<Activity>,
 ) {
-    // The kernel knows of every client of a UNIX socket who it is.
-    let Ok(peer) = stream.peer_cred() else { return };
-    let peer = Peer { uid: peer.uid(), pid: peer.pid() };
     let (read, mut write) = stream.split();
     let mut requests = BufReader::new(read);
     let mut line = Vec::new();
@@ -246,7 +267,7 @@ async fn serve_client(
         let answer = if too_long {
             Err(Fault::new(FaultCode::TooLong, format!("a request may have {MAX_REQUEST} octets")))
         } else {
-            match Command::decode(&line) {
+            match Command::decode(&line).and_then(|c| peer.check(&c, &owner).map(|()| c)) {
                 Ok(command) => call(&calls, peer, command).await,
                 Err(fault) => Err(fault),
             }
@@ -264,4 +285,32 @@ async fn call(calls: &mpsc::Sender<Call>, peer: Peer, command: Command) -> Resul
     let (answer, answered) = oneshot::channel();
     calls.send(Call { peer, command, answer }).await.map_err(|_| stopping(()))?;
     answered.await.map_err(|_| stopping(()))?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A client that waits for an answer, or has been idle since then.
+    fn client(reads: bool, idle_since: Option<u64>) -> Client {
+        let since = AtomicU64::new(idle_since.unwrap_or(Activity::BUSY));
+        let activity = Arc::new(Activity { epoch: Instant::now(), idle_since: since });
+        Client { task: tokio::spawn(std::future::pending::<()>()).abort_handle(), activity, reads }
+    }
+
+    #[tokio::test]
+    async fn readers_never_take_the_place_of_who_may_change_something() {
+        let limits = Limits { clients: 4, readers: 2, ..Limits::default() };
+        let mut clients = vec![client(false, Some(1)), client(true, Some(3)), client(true, Some(2))];
+        assert!(make_room(&mut clients, limits, true), "the reader that has been idle for longest leaves");
+        let left: Vec<_> = clients.iter().map(|c| c.activity.idle_since.load(Relaxed)).collect();
+        assert_eq!(left, [1, 3]);
+        clients.push(client(true, None));
+        clients.push(client(false, Some(0)));
+        assert!(make_room(&mut clients, limits, false), "a reader goes first");
+        assert_eq!(clients.iter().filter(|c| c.reads).count(), 1);
+        let mut busy = vec![client(false, Some(1)), client(true, None), client(true, None)];
+        assert!(!make_room(&mut busy, limits, true), "not in the place of another kind");
+        assert!(make_room(&mut busy, limits, false), "there is one left");
+    }
 }

@@ -27,7 +27,7 @@ pub(crate) fn watch(arguments: &Arguments, request: &Request, every: Duration) -
     loop {
         let begun = Instant::now();
         let text = match ask(arguments, request) {
-            Ok(text) => text,
+            Ok((text, _)) => text,
             Err(error) if first || matches!(error, ClientError::Refused(_)) => {
                 return report(arguments, error);
             }

@@ -21,11 +21,11 @@ fn the_numbers_are_those_of_the_code() {
             digits.as_bytes().rchunks(3).rev().map(|g| str::from_utf8(g).expect("digits")).collect();
         groups.join(",")
     };
-    let Limits { clients, idle, write } = Limits::default();
+    let Limits { clients, readers, idle, write } = Limits::default();
     for text in [
         format!("protocol, version {}\n", VERSION),
         format!("{} octets long at most, a reply {},", grouped(MAX_REQUEST), grouped(MAX_REPLY)),
-        format!("serves {clients} clients at a time"),
+        format!("serves {clients} clients at a time, {readers} of them such that may only read"),
         format!("nothing for {} s, or does not read its reply for {} s", idle.as_secs(), write.as_secs()),
     ] {
         assert!(PAGE.replace('\n', " ").contains(&text.replace('\n', " ")), "{text}");

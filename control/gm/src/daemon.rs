@@ -11,15 +11,20 @@ use crate::metrics::{self, Figures};
 use crate::probing::{Around, Probing};
 use crate::reserve::{Pending, Reservations, StateError};
 use crate::udp::{GdoiPort, Sockets};
-use crate::{eal, keys, lookups, manual, telemetry};
+use crate::vitals::Vitals;
+use crate::{doctor, eal, keys, lookups, manual, operate, telemetry};
 use dpdk::{Eal, EalError};
 use getvpn_config::service::{Service, status_line};
-use getvpn_ctl::reply::{Counters, ExportedSas, ProbePage, Resync, SaDeleted, SpiKnown, Sync, SyncReply};
-use getvpn_ctl::server::{BindError, Call, ControlSocket, Limits, Peer};
-use getvpn_ctl::{Fault, FaultCode, Spi, render};
+use getvpn_config::socket::SocketAccess;
+use getvpn_ctl::reply::{
+    Counters, Doctor, ExportedSas, ProbePage, Resync, SaDeleted, SpiKnown, Status, Sync, SyncReply,
+};
+use getvpn_ctl::server::{BindError, Call, ControlSocket, Limits};
+use getvpn_ctl::{Baseline, Fault, FaultCode, Peer, Permissions, Spi, render};
 use getvpn_dataplane::{
     Dataplane, DataplaneConfig, DataplaneError, FiveTuple, ParkingLimits, PortsError, SaError,
 };
+use getvpn_doctor::{Subject, Tree};
 use getvpn_gdoi::crypto::SystemRandom;
 use getvpn_gdoi::member::Transmit;
 use getvpn_metrics::Listener;
@@ -121,7 +126,7 @@ impl RunError {
 pub fn run(mut config: Config, machine: &Machine, options: &Options) -> Result<(), RunError> {
     let now = Instant::now();
     let stop = stop_signal()?;
-    let socket = ControlSocket::bind(&config.control.socket)?;
+    let socket = ControlSocket::bind_for(&config.control.socket, permissions(config.control.access))?;
     let groups = std::mem::take(&mut config.groups);
     for warning in &config.warnings {
         warn!(event = "configuration_warning", "{warning}");
@@ -130,6 +135,8 @@ pub fn run(mut config: Config, machine: &Machine, options: &Options) -> Result<(
         true => Some(Reservations::open(&config.control.state)?),
         false => None,
     };
+    let mut subject = doctor::subject(&config, &groups, &[&config.eal_args[..], &options.eal_args].concat());
+    subject.running = true;
     let mut member = Member::new(&config, &groups, now);
     let workers = config.workers.cores.len();
     let listen = config.control.listen;
@@ -190,6 +197,10 @@ pub fn run(mut config: Config, machine: &Machine, options: &Options) -> Result<(
         stalled: false,
         inspector,
         probing: Probing::default(),
+        baseline: Baseline::new(now),
+        vitals: Vitals::default(),
+        subject,
+        examining: None,
     };
     let port = port.map(|port| (port, config.control.multicast_interface));
     let ended = control.serve(&socket, port, questions, &stop, options.until_idle);
@@ -199,6 +210,10 @@ pub fn run(mut config: Config, machine: &Machine, options: &Options) -> Result<(
         write_summary(path, &counters).map_err(|e| RunError::Summary(path.clone(), e))?;
     }
     ended
+}
+
+fn permissions(access: SocketAccess) -> Permissions {
+    Permissions { mode: access.mode, group: access.group }
 }
 
 /// Notified by SIGINT and SIGTERM.
@@ -227,6 +242,11 @@ struct Control {
     /// Whether a worker has not come round for so long that the service manager gets no sign of life.
     stalled: bool,
     probing: Probing,
+    baseline: Baseline,
+    vitals: Vitals,
+    /// What the machine is looked at for.
+    subject: Subject,
+    examining: Option<JoinHandle<()>>,
 }
 
 impl Control {
@@ -241,7 +261,8 @@ impl Control {
     ) -> Result<(), RunError> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
-            .max_blocking_threads(1)
+            // One writes what is reserved, one looks at the machine.
+            .max_blocking_threads(2)
             .build()
             .map_err(|e| RunError::Runtime(e.to_string()))?;
         runtime.block_on(async {
@@ -309,6 +330,7 @@ impl Control {
         self.inspector.tick(&self.plane, now);
         let around = Around { sad: self.member.sad(), links: self.member.links() };
         self.probing.tick(&mut self.plane, &around, now);
+        self.vitals.tick(&self.plane, now);
         self.member.record_punts(self.plane.punts().drain(), &mut self.key_servers, now);
         let expired = self.member.expire(now);
         if !expired.is_empty() {
@@ -445,16 +467,17 @@ impl Control {
         let tallies = || self.plane.counters();
         match call.command {
             Command::Status {} => {
-                let status = self.member.status(&self.plane, &self.key_servers, now);
+                let status = self.status(now);
                 call.answer(Ok(status));
             }
             Command::Counters { per } => {
                 let ports = self.member.ports(&self.plane);
-                call.answer(Ok(answers::counters(&tallies(), ports, self.member.links(), per)));
+                let counters = answers::counters(&tallies(), ports, self.member.links(), per);
+                call.answer(Ok(self.baseline.of(counters, now)));
             }
             Command::Drops { all, peek } => {
                 let drops = self.inspector.drops(&self.plane, self.member.links(), all, peek, now);
-                call.answer(Ok(drops));
+                call.answer(Ok(self.baseline.of_drops(drops, all)));
             }
             Command::Runtime {} => call.answer(Ok(self.inspector.runtime(&self.plane))),
             Command::SaList {} => call.answer(Ok(answers::sa_list(self.member.sad(), now))),
@@ -514,6 +537,18 @@ impl Control {
                 let answer = answer.ok_or_else(no_group);
                 call.answer(answer.map(|key_server| Resync { group: group.clone(), key_server }));
             }
+            Command::Doctor {} => self.examine(call, now),
+            Command::LogLevel { ref level, for_s } => {
+                let answer = operate::log_level(level.as_deref(), for_s, now);
+                call.answer(answer);
+            }
+            Command::ResetCounters {} => {
+                let ports = self.member.ports(&self.plane);
+                let counters = answers::counters(&tallies(), ports, self.member.links(), true);
+                let reset = self.baseline.reset(counters, now);
+                info!(event = "counters_reset", "counters and drops start from zero for getvpnctl");
+                call.answer(Ok(reset));
+            }
             Command::GroupList {}
             | Command::MemberList { .. }
             | Command::MemberRemove { .. }
@@ -530,17 +565,8 @@ impl Control {
         Figures::gather(&self.member, &self.key_servers, &self.plane, &self.parking, now)
     }
 
-    /// The keys of SAs, to root only.
+    /// The keys of SAs, which the control socket lets only root ask for.
     fn export(&self, peer: Peer, spis: &[Spi]) -> Result<ExportedSas, Fault> {
-        if peer.uid != 0 {
-            warn!(
-                event = "sa_export_refused",
-                uid = peer.uid,
-                pid = peer.pid,
-                "{peer} asked for keys and got none"
-            );
-            return Err(Fault::new(FaultCode::Forbidden, "keys are exported to root only"));
-        }
         let sas = keys::export(self.member.sad(), spis)?;
         let named: Vec<String> = sas.iter().map(|sa| sa.spi.to_string()).collect();
         let named = named.join(", ");
@@ -554,6 +580,28 @@ impl Control {
     fn probe_page(&mut self, peer: Peer, probe: u32, stop: bool, now: Instant) -> Result<ProbePage, Fault> {
         let around = Around { sad: self.member.sad(), links: self.member.links() };
         self.probing.read(&mut self.plane, &around, peer, (probe, stop), now)
+    }
+
+    fn status(&self, now: Instant) -> Status {
+        let clock_step = self.vitals.clock_step(now);
+        Status { clock_step, ..self.member.status(&self.plane, &self.key_servers, now) }
+    }
+
+    /// Answers `doctor`. The machine is another thread's business: it is watched for a while.
+    fn examine(&mut self, call: Call, now: Instant) {
+        if self.examining.as_ref().is_some_and(|examining| !examining.is_finished()) {
+            let busy = Fault::new(FaultCode::Busy, "doctor: another one is under way; try again in a second");
+            return call.answer(Err::<(), _>(busy));
+        }
+        let drops = self.inspector.drops(&self.plane, self.member.links(), false, true, now);
+        let (status, groups) = (self.status(now), self.key_servers.sync(now).groups);
+        let ports = self.member.ports(&self.plane);
+        let mut checks = self.vitals.checks(&self.plane, &status, &groups, &drops, &ports);
+        let subject = Subject { unix_time: doctor::unix_time(), ..self.subject.clone() };
+        self.examining = Some(task::spawn_blocking(move || {
+            checks.extend(getvpn_doctor::examine(&Tree::default(), &subject));
+            call.answer(Ok(Doctor { checks }));
+        }));
     }
 
     fn spi_known(&self, spi: Spi, now: Instant) -> SpiKnown {

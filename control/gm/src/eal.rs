@@ -122,6 +122,7 @@ mod tests {
             links: Vec::new(),
             control: Control {
                 socket: "/run/getvpn/site a.sock".into(),
+                access: getvpn_config::socket::SocketAccess::default(),
                 state: "state".into(),
                 listen: "0.0.0.0:848".parse().expect("an address"),
                 multicast_interface: None,
@@ -130,6 +131,7 @@ mod tests {
             metrics: None,
             local: Vec::new(),
             groups: Vec::new(),
+            secrets: Vec::new(),
             warnings: Vec::new(),
         }
     }

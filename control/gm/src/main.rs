@@ -4,14 +4,17 @@ use clap::{CommandFactory, Parser};
 use getvpn_ctl::pages::Pages;
 use getvpn_gm::config::{Config, Machine, refuse_eal_argument};
 use getvpn_gm::daemon::{self, Options, RunError};
+use getvpn_gm::doctor;
 use getvpn_gm::logging::{self, LogFormat};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 const EXIT_CODES: &str = "Exit status:
-  0  stopped by SIGINT, SIGTERM or --until-idle; with --check: the configuration is good
-  1  something failed while it ran; it ended without letting anything through
+  0  stopped by SIGINT, SIGTERM or --until-idle; with --check: the configuration is good;
+     with --doctor: nothing is red
+  1  something failed while it ran; it ended without letting anything through;
+     with --doctor: something is red
   2  the command line, the configuration or the machine does not allow it to start
 
 What EAL options can do is told by `dpdk-testpmd --help`. The core list is derived from [workers] cores.";
@@ -27,6 +30,14 @@ struct Arguments {
     /// Check the configuration, say what is wrong with it, and end.
     #[arg(long)]
     check: bool,
+
+    /// Look at the machine, say what it lacks for this configuration and what to do about it, and end.
+    #[arg(long, conflicts_with = "check")]
+    doctor: bool,
+
+    /// With --doctor: print it as JSON, as `getvpnctl --json doctor` does.
+    #[arg(long, requires = "doctor")]
+    json: bool,
 
     /// End when no packet has arrived for so long: for runs on capture files.
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
@@ -71,11 +82,28 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     }
+    if arguments.doctor {
+        return look(&arguments);
+    }
     match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("getvpn-gm: {error}");
             ExitCode::from(if error.is_before_start() { 2 } else { 1 })
+        }
+    }
+}
+
+fn look(arguments: &Arguments) -> ExitCode {
+    let file = arguments.config.clone().unwrap_or_default();
+    match Machine::this() {
+        Ok(machine) if doctor::before_start(&file, &machine, &arguments.eal, arguments.json) => {
+            ExitCode::SUCCESS
+        }
+        Ok(_) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("getvpn-gm: {}", RunError::Machine(error));
+            ExitCode::from(2)
         }
     }
 }

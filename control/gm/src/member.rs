@@ -137,6 +137,7 @@ impl Member {
             workers: u32::try_from(self.workers).unwrap_or(u32::MAX),
             links: links.collect(),
             groups: groups.collect(),
+            clock_step: None,
         }
     }
 

@@ -4,5 +4,6 @@
 pub mod config;
 pub mod core;
 pub mod daemon;
+pub mod doctor;
 pub mod serve;
 pub mod store;

@@ -5,12 +5,13 @@ use getvpn_config::logging::{self, LogFormat};
 use getvpn_ctl::pages::Pages;
 use getvpn_ks::config::Config;
 use getvpn_ks::daemon::{self, RunError};
+use getvpn_ks::doctor;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 const EXIT_CODES: &str = "Exit status:
-  0  stopped by SIGINT or SIGTERM; with --check: the configuration is good
-  1  the store failed while it ran
+  0  stopped by SIGINT or SIGTERM; with --check: the configuration is good; with --doctor: nothing is red
+  1  the store failed while it ran; with --doctor: something is red
   2  the command line, the configuration or the machine does not allow it to start
 
 SIGHUP reads the configuration again.";
@@ -26,6 +27,14 @@ struct Arguments {
     /// Check the configuration, say what is wrong with it, and end.
     #[arg(long)]
     check: bool,
+
+    /// Look at the machine and the files, say what is wrong and what to do about it, and end.
+    #[arg(long, conflicts_with = "check")]
+    doctor: bool,
+
+    /// With --doctor: print it as JSON, as `getvpnctl --json doctor` does.
+    #[arg(long, requires = "doctor")]
+    json: bool,
 
     /// How log lines look, and where they go [default: journald in a service of systemd, text elsewhere]
     #[arg(long, value_enum, value_name = "FORMAT")]
@@ -49,6 +58,10 @@ fn main() -> ExitCode {
             eprintln!("getvpn-ks: {error}");
             return ExitCode::from(2);
         }
+    }
+    if arguments.doctor {
+        let file = arguments.config.clone().unwrap_or_default();
+        return ExitCode::from(u8::from(!doctor::before_start(&file, arguments.json)));
     }
     match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,

@@ -46,6 +46,7 @@ fn counters_show_the_drops_that_happened_with_their_advice_and_align() {
                 advice: "keys differ between the members, or the packet was changed or forged".into(),
             },
         )]),
+        reset_s: None,
         key_server: BTreeMap::new(),
         ports: vec![PortCounters {
             link: "site".into(),
@@ -188,6 +189,7 @@ fn status_names_links_and_groups() {
             failed: None,
             sas: 2,
         }],
+        clock_step: None,
     });
     assert_eq!(
         text,
@@ -229,6 +231,7 @@ fn a_registered_group_is_shown_with_its_kek() {
             failed: Some(LastRegistration { ago_s: 61, why: "192.0.2.99:848: no answer in time".into() }),
             sas: 2,
         }],
+        clock_step: None,
     });
     assert!(text.contains("00112233445566778899aabbccddeeff           7  23 h 59 min"), "{text}");
     assert!(text.contains("1 min 1 s ago  192.0.2.99:848: no answer in time"), "{text}");

@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::Command;
-use crate::reply::{ExportedSas, ProbePage, ProbeStarted};
+use crate::reply::{Check, Doctor, ExportedSas, ProbePage, ProbeStarted};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -38,7 +38,8 @@ fn all() -> Vec<(&'static str, String)> {
                 &format!(
                     r#"{{"role":"r","version":"v","pid":1,"uptime_s":1,"workers":1,
                     "links":[{{"name":"n","lan":"l","wan":"w","mtu":1500,"lan_up":true,"wan_up":false}}],
-                    "groups":[{{"name":"n","id":1,"state":"s","key_server":"k","kek":{kek},"failed":{last},"sas":1}}]}}"#
+                    "groups":[{{"name":"n","id":1,"state":"s","key_server":"k","kek":{kek},"failed":{last},"sas":1}}],
+                    "clock_step":{{"ago_s":1,"by_ms":-1,"steps":1}}}}"#
                 ),
                 status,
             ),
@@ -47,7 +48,7 @@ fn all() -> Vec<(&'static str, String)> {
             "counters",
             widest(
                 &format!(
-                    r#"{{{TOTALS},"reasons":{{"r":{{"meaning":"m","advice":"a"}}}},
+                    r#"{{{TOTALS},"reset_s":1,"reasons":{{"r":{{"meaning":"m","advice":"a"}}}},
                     "ports":[{{"link":"l","side":"s","device":"d","rx_missed":1,"rx_errors":1,"rx_no_buffer":1,
                     "tx_errors":1}}],"per":[{{"link":"l","worker":1,{TOTALS}}}]}}"#
                 ),
@@ -175,6 +176,15 @@ fn all() -> Vec<(&'static str, String)> {
         ("member remove", widest(changed, member_changed)),
         ("member readmit", widest(&changed.replace("true", "false"), member_changed)),
         ("rekey", widest(r#"{"group":"g","members":1}"#, rekeyed)),
+        (
+            "doctor",
+            widest(r#"{"checks":[{"name":"n","state":"s","says":"s","fix":"f"}]}"#, |reply: &Doctor| {
+                let red = reply.checks.iter().map(|check| Check { state: "red".into(), ..check.clone() });
+                doctor(&Doctor { checks: red.collect() })
+            }),
+        ),
+        ("log level", widest(r#"{"level":"l","at_start":"s","reverts_in_s":1}"#, log_level)),
+        ("reset counters", widest(r#"{"counted_s":1}"#, counters_reset)),
         ("reload", widest(r#"{"dry_run":true,"changes":["c"],"warnings":["w"]}"#, reloaded)),
     ]
 }

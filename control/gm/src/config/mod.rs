@@ -15,6 +15,7 @@ pub use getvpn_config::ConfigError;
 pub use machine::Machine;
 pub use registration::{KeyServer, Limits, Recovery, Registration};
 
+use getvpn_config::socket::{self, SocketAccess};
 use getvpn_config::{Document, Section, Unique, Value, files, metrics, protocol};
 use getvpn_ctl::DEFAULT_GM_SOCKET;
 use getvpn_dataplane::{
@@ -44,6 +45,8 @@ pub struct Config {
     pub local: Vec<LocalRule>,
     /// The groups, in order.
     pub groups: Vec<GroupConfig>,
+    /// Files that hold keys: this one if it does, and those that it names.
+    pub secrets: Vec<PathBuf>,
     /// What is not wrong but should be put right, one line each: the file holds keys and others may read
     /// it, or something weak is named.
     pub warnings: Vec<String>,
@@ -69,6 +72,8 @@ pub struct Workers {
 pub struct Control {
     /// The control socket.
     pub socket: PathBuf,
+    /// Who may connect to it.
+    pub access: SocketAccess,
     /// The directory of what must survive a restart.
     pub state: PathBuf,
     /// Where datagrams of key servers arrive, and where those to them come from. Port 0 lets the system
@@ -134,6 +139,9 @@ impl Config {
         let mut config = Self::parse(file, &text, machine)?;
         let keys = config.groups.iter().any(|group| !group.sas.is_empty());
         let problem = files::open_to_others(file).filter(|_| keys);
+        if keys {
+            config.secrets.push(file.to_owned());
+        }
         config.warnings.extend(problem.map(|problem| format!("{} {problem}", file.display())));
         Ok(config)
     }
@@ -155,9 +163,21 @@ impl Config {
             metrics: metrics::read(&root, metrics::MEMBER_PORT, &mut warnings)?,
             local: local_rules(&root)?,
             groups,
+            secrets: secrets(&root, base)?,
             warnings,
         })
     }
+}
+
+/// The files with keys that the groups name; they have been read.
+fn secrets(root: &Section<'_>, base: &Path) -> Result<Vec<PathBuf>, ConfigError> {
+    let mut all = Vec::new();
+    for group in root.tables("group")? {
+        for value in ["psk_file", "private_key"].iter().filter_map(|key| group.get(key)) {
+            all.push(files::path(&value, base)?);
+        }
+    }
+    Ok(all)
 }
 
 /// Why an EAL argument is not the user's to give, if it is not.
@@ -284,13 +304,16 @@ fn control(root: &Section<'_>, file: &Path, base: &Path) -> Result<Control, Conf
     // Beside the keys, so that state and keys move together and no two members share it by accident.
     let mut control = Control {
         socket: DEFAULT_GM_SOCKET.into(),
+        access: SocketAccess::default(),
         state: file.with_extension("state"),
         listen: DEFAULT_LISTEN,
         multicast_interface: None,
         invalid_spi_per_s: SharedBudget::DEFAULT.per_second,
     };
     let Some(section) = root.table("control")? else { return Ok(control) };
-    section.only(&["socket", "state", "listen", "multicast_interface", "invalid_spi_per_s"])?;
+    let keys = ["socket", "state", "listen", "multicast_interface", "invalid_spi_per_s"];
+    section.only(&[&keys[..], &socket::KEYS].concat())?;
+    control.access = socket::access(&section)?;
     if let Some(value) = section.get("socket") {
         control.socket = files::socket(&value, base)?;
     }

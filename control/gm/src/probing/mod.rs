@@ -9,8 +9,8 @@ mod says;
 
 use getvpn_ctl::probe::{Bounds, Filter, MAX_TRACE_SECONDS, MAX_TRACED, Side, Stage};
 use getvpn_ctl::reply::{CapturedFrame, ProbePage, ProbePort, ProbeStarted, TracedPacket};
-use getvpn_ctl::server::Peer;
-use getvpn_ctl::{Fault, FaultCode};
+
+use getvpn_ctl::{Fault, FaultCode, Peer};
 use getvpn_dataplane::probe::{Budget, Event, ProbeCounts, ProbeFilter, ProbeSpec};
 use getvpn_dataplane::{Dataplane, ExplainedRule, LinkConfig};
 use path::{Path, Paths};

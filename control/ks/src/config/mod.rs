@@ -13,6 +13,7 @@ pub use peer::{Peer, Peers, Who};
 pub use server::{Bounds, Server};
 
 use crate::core::{Access, GroupSettings, Limits, Settings};
+use getvpn_config::socket::{self, SocketAccess};
 use getvpn_config::{Document, Section, files, metrics};
 use getvpn_ctl::DEFAULT_KS_SOCKET;
 use std::net::SocketAddr;
@@ -25,12 +26,16 @@ pub struct Config {
     pub server: Server,
     /// The control socket.
     pub socket: PathBuf,
+    /// Who may connect to it.
+    pub socket_access: SocketAccess,
     /// Where metrics are served.
     pub metrics: Option<SocketAddr>,
     /// Who may authenticate; at least one.
     pub peers: Peers,
     /// The groups, in order; at least one, with different names and numbers.
     pub groups: Vec<GroupSettings>,
+    /// Files that hold keys.
+    pub secrets: Vec<PathBuf>,
     /// What is not wrong but weak, or without effect: one line each.
     pub warnings: Vec<String>,
 }
@@ -70,7 +75,7 @@ impl Config {
         root.only(&KEYS)?;
         let mut warnings = Vec::new();
         let (server, default_key) = server::read(&root, base, &mut warnings)?;
-        let socket = socket(&root, base)?;
+        let (socket, socket_access) = control(&root, base)?;
         let metrics = metrics::read(&root, metrics::KEY_SERVER_PORT, &mut warnings)?;
         let groups = group::read_all(&root, &server.listen, &mut warnings)?;
         let peers = peer::read_all(&root, base, &server, default_key.as_ref(), &groups)?;
@@ -83,12 +88,36 @@ impl Config {
                 ));
             }
         }
-        Ok(Config { server, socket, metrics, peers, groups, warnings })
+        Ok(Config {
+            server,
+            socket,
+            socket_access,
+            metrics,
+            peers,
+            groups,
+            secrets: secrets(&root, base)?,
+            warnings,
+        })
     }
 }
 
-fn socket(root: &Section<'_>, base: &Path) -> Result<PathBuf, ConfigError> {
-    let Some(section) = root.table("control")? else { return Ok(DEFAULT_KS_SOCKET.into()) };
-    section.only(&["socket"])?;
-    section.get("socket").map_or(Ok(DEFAULT_KS_SOCKET.into()), |value| files::socket(&value, base))
+/// The files with keys that the server and its peers name; they have been read.
+fn secrets(root: &Section<'_>, base: &Path) -> Result<Vec<PathBuf>, ConfigError> {
+    let mut all = Vec::new();
+    for section in root.tables("peer")?.iter().chain(root.table("server")?.as_ref()) {
+        for value in ["psk_file", "private_key"].iter().filter_map(|key| section.get(key)) {
+            all.push(files::path(&value, base)?);
+        }
+    }
+    all.sort();
+    all.dedup();
+    Ok(all)
+}
+
+fn control(root: &Section<'_>, base: &Path) -> Result<(PathBuf, SocketAccess), ConfigError> {
+    let default = || Ok(DEFAULT_KS_SOCKET.into());
+    let Some(section) = root.table("control")? else { return Ok((default()?, SocketAccess::default())) };
+    section.only(&[&["socket"][..], &socket::KEYS].concat())?;
+    let path = section.get("socket").map_or_else(default, |value| files::socket(&value, base))?;
+    Ok((path, socket::access(&section)?))
 }

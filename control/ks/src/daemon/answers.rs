@@ -54,6 +54,7 @@ pub(super) fn status(authority: &Authority, started: Instant) -> Status {
                 sas: count(group.teks().count()),
             })
             .collect(),
+        clock_step: None,
     }
 }
 

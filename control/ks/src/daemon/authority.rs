@@ -5,15 +5,16 @@ use super::metrics::Figures;
 use super::network::bound;
 use super::shard::{Orders, Shows, ToShard};
 use super::store::Job;
-use super::{answers, drops};
+use super::{answers, drops, operate};
 use crate::config::{Config, ConfigError, Server};
 use crate::core::{Authority, CommandError, FreshKey, MemberId, Now, RekeyWhat, Uptime};
+use crate::doctor;
 use crate::serve::{Directory, endpoint_config, take_event};
 use getvpn_config::service::{Service, status_line};
 use getvpn_ctl::rates::Readings;
 use getvpn_ctl::reply::{MemberChanged, Rekeyed, SyncReply};
 use getvpn_ctl::server::Call;
-use getvpn_ctl::{Command, Fault, FaultCode};
+use getvpn_ctl::{Baseline, Command, Fault, FaultCode};
 use getvpn_gdoi::crypto::SystemRandom;
 use getvpn_gdoi::group::GroupId;
 use getvpn_gdoi::server::ServerEvent;
@@ -62,6 +63,7 @@ pub(super) struct Desk {
     pub readings: Readings,
     /// Where metrics are served.
     pub metrics: Option<SocketAddr>,
+    pub baseline: Baseline,
 }
 
 /// What all clocks say.
@@ -157,10 +159,28 @@ impl Desk {
     fn answer(&mut self, call: Call, replies: &mut Replies) {
         match call.command.clone() {
             Command::Status {} => call.answer(Ok(answers::status(&self.authority, self.started))),
-            Command::Counters { .. } => call.answer(Ok(answers::counters(&self.authority, &self.counters))),
             Command::Drops { all, peek } => {
                 let (authority, shows) = (&self.authority, &self.counters);
-                call.answer(Ok(drops::drops(authority, shows, &mut self.readings, all, peek)));
+                let drops = drops::drops(authority, shows, &mut self.readings, all, peek);
+                call.answer(Ok(self.baseline.of_drops(drops, all)));
+            }
+            Command::Counters { .. } => {
+                let counters = answers::counters(&self.authority, &self.counters);
+                call.answer(Ok(self.baseline.of(counters, Instant::now())));
+            }
+            Command::ResetCounters {} => {
+                let counters = answers::counters(&self.authority, &self.counters);
+                let reset = self.baseline.reset(counters, Instant::now());
+                info!(event = "counters_reset", "counters start from zero for getvpnctl");
+                call.answer(Ok(reset));
+            }
+            Command::Doctor {} => {
+                let (file, sync) = (self.file.clone(), answers::sync(&self.authority));
+                // Files are read, which the authority does not wait for.
+                std::thread::spawn(move || call.answer(Ok(doctor::running(file, &sync))));
+            }
+            Command::LogLevel { level, for_s } => {
+                call.answer(operate::log_level(level.as_deref(), for_s, Instant::now()));
             }
             Command::SaList {} => call.answer(Ok(answers::sa_list(&self.authority, Instant::now()))),
             Command::GroupList {} => call.answer(Ok(answers::group_list(&self.authority, Instant::now()))),
