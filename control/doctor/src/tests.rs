@@ -169,7 +169,7 @@ fn cores_on_another_node_than_the_port_and_cores_that_the_scheduler_uses() {
 fn another_process_that_is_busy_on_a_workers_core_is_named() {
     let machine = Machine::good();
     let stat =
-        |ticks: u64, core: u32| format!("77 (stress) R 1 1 1 0 -1 0 0 0 0 0 {ticks} 0 {STAT} 0 {core} 0");
+        |ticks: u64, core: u32| format!("77 (stress) R 1 1 1 0 -1 0 0 0 0 0 {ticks} 0 {STAT} 0 0 {core} 0");
     machine.write("proc/77/task/77/stat", &stat(1000, 2));
     assert_eq!(machine.wrong(&subject()), [], "it does nothing");
     let grow = |core| {
