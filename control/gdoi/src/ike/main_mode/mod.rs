@@ -27,8 +27,8 @@ const NONCE_LEN: usize = 32;
 /// How many certificates and signatures that prove nothing are looked at: each costs as much as a right one.
 const MAX_UNPROVEN: u32 = 16;
 
-/// How often one request's answer is sent again.
-const MAX_ANSWERS: u32 = 10;
+/// How often one request's answer is sent again: a member sends its request 16 times.
+const MAX_ANSWERS: u32 = 15;
 
 /// What a message led to.
 #[derive(Debug)]
