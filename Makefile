@@ -118,6 +118,10 @@ abuse-table: deps-build deps-test
 	$(if $(ONLY),,@perf/run --only flood --out $(TARGET)/abuse-table)
 	@$(PYTHON) tests/abuse/table.py --bin $(TARGET)/release --seconds $(SECONDS) $(if $(ONLY),--only '$(ONLY)')
 
+# Ten prepared faults, each found with getvpnctl alone: writes docs/on-call.md.
+on-call: quick deps-test
+	@$(PYTHON) tests/oncall/transcript.py --bin $(TARGET)/quick --out docs/on-call.md
+
 # One row of it: a download over TCP while SAs are deleted, keys roll and datagrams of GDOI are lost.
 tcp-under-churn:
 	@$(MAKE) --no-print-directory abuse-table ONLY=tcp
