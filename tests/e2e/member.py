@@ -89,15 +89,19 @@ class Member:
             self.process.kill()
             self.process.wait(timeout=10)
 
+    def ask(self, *command):
+        return subprocess.run([BINARIES / "getvpnctl", "--socket", "gm.sock", "--json", *command], cwd=self.work,
+                              capture_output=True, timeout=10, text=True)
+
     def ctl(self, *command):
         """The reply to a getvpnctl command."""
-        asked = subprocess.run([BINARIES / "getvpnctl", "--socket", "gm.sock", "--json", *command], cwd=self.work,
-                               capture_output=True, timeout=10, text=True)
+        asked = self.ask(*command)
         assert asked.returncode == 0, asked.stderr
         return json.loads(asked.stdout)
 
     def wait_until_it_answers(self):
-        self.wait_until(lambda: (self.work / "gm.sock").exists() and self.ctl("status"), "the control socket")
+        # The socket's file is there a moment before anybody listens.
+        self.wait_until(lambda: (self.work / "gm.sock").exists() and self.ask("status").returncode == 0, "the control socket")
 
     def wait_until(self, condition, what, seconds=20):
         return wait_for(condition, what, seconds, self)
