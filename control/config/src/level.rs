@@ -100,10 +100,11 @@ pub(crate) fn parse(level: &str) -> Result<EnvFilter, String> {
     const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
     let expected = "use error, warn, info, debug, trace or off, or a filter such as info,getvpn_gdoi=debug";
     let is_level = |part: &str| LEVELS.contains(&part.to_ascii_lowercase().as_str());
-    let wrong = level.split(',').find(|part| !is_level(part.trim()) && !part.contains(['=', '[']));
+    let parts: Vec<&str> = level.split(',').map(str::trim).collect();
+    let wrong = parts.iter().find(|part| !is_level(part) && !part.contains(['=', '[']));
     match wrong {
         Some(part) => Err(format!("{part:?} is no level; {expected}")),
-        None => EnvFilter::try_new(level).map_err(|e| format!("{e}; {expected}")),
+        None => EnvFilter::try_new(parts.join(",")).map_err(|e| format!("{e}; {expected}")),
     }
 }
 
