@@ -212,7 +212,7 @@ FAULTS = [
     Fault("expired certificate", "A site cannot register after its restart; yesterday it could.", expired_certificate,
           [(GM, ["status"]), (GM, ["doctor"])], r"red +certificate of finance +expired",
           "The key server refuses the member's certificate; the member's own `doctor` says that it has expired.",
-          "Issue a new one and name it in gm.toml, or put it where the old one was; then restart it. The metric "
+          "Issue a new one and name it in gm.toml, or put it where the old one was; then `reload`. The metric "
           "`getvpn_gm_certificate_expiry_timestamp_seconds` warns weeks ahead."),
     Fault("replay storm", "One application stutters; the link is twice as full as usual.", replay_storm,
           [(GM, ["drops"])], r"replay_(duplicate|stale) +[1-9]",

@@ -151,7 +151,7 @@ enum Request {
     /// Starts something from zero.
     #[command(subcommand)]
     Reset(ResetRequest),
-    /// Key server: reads the configuration again.
+    /// Reads the configuration again.
     Reload {
         /// Only show what would change.
         #[arg(long)]

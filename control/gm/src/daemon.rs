@@ -3,6 +3,8 @@
 //! a disk or a client while workers run.
 
 mod answering;
+mod reloading;
+mod signals;
 
 use crate::answers;
 use crate::config::{Config, ConfigError, Machine};
@@ -11,6 +13,7 @@ use crate::key_servers::KeyServers;
 use crate::member::Member;
 use crate::metrics::{self, Figures};
 use crate::probing::{Around, Probing};
+use crate::reload::{InForce, Shapes};
 use crate::reserve::{Pending, Reservations, StateError};
 use crate::udp::{GdoiPort, Sockets};
 use crate::vitals::Vitals;
@@ -26,13 +29,15 @@ use getvpn_doctor::Subject;
 use getvpn_gdoi::crypto::SystemRandom;
 use getvpn_gdoi::member::Transmit;
 use getvpn_metrics::Listener;
+use reloading::Reloading;
+use signals::{Asked, Signals};
 use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use tokio::sync::{Notify, mpsc};
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
 use tokio::task::{self, JoinHandle};
 use tokio::time::MissedTickBehavior;
 use tracing::{debug, error, info, warn};
@@ -121,9 +126,10 @@ impl RunError {
 ///
 /// # Errors
 /// See [`RunError`].
-pub fn run(mut config: Config, machine: &Machine, options: &Options) -> Result<(), RunError> {
+pub fn run(mut config: Config, file: &Path, machine: &Machine, options: &Options) -> Result<(), RunError> {
     let now = Instant::now();
-    let stop = stop_signal()?;
+    let runtime = runtime().map_err(|e| RunError::Runtime(e.to_string()))?;
+    let mut signals = Signals::catch(&runtime).map_err(|e| RunError::Runtime(e.to_string()))?;
     let socket = ControlSocket::bind_for(&config.control.socket, permissions(config.control.access))?;
     let groups = std::mem::take(&mut config.groups);
     for warning in &config.warnings {
@@ -135,6 +141,7 @@ pub fn run(mut config: Config, machine: &Machine, options: &Options) -> Result<(
     };
     let mut subject = doctor::subject(&config, &groups, &[&config.eal_args[..], &options.eal_args].concat());
     subject.running = true;
+    let shapes = Shapes::of(&groups);
     let mut member = Member::new(&config, &groups, now);
     let workers = config.workers.cores.len();
     let listen = config.control.listen;
@@ -183,6 +190,7 @@ pub fn run(mut config: Config, machine: &Machine, options: &Options) -> Result<(
     let _telemetry = telemetry::serve(&eal, questions.asker()).inspect_err(|error| {
         warn!(event = "telemetry_failed", %error, "DPDK's telemetry does not take our commands: {error}");
     });
+    let port = port.map(|port| (port, config.control.multicast_interface));
     let inspector = Inspector::new(Instant::now(), config.workers.cores.clone());
     let mut control = Control {
         member,
@@ -197,11 +205,14 @@ pub fn run(mut config: Config, machine: &Machine, options: &Options) -> Result<(
         probing: Probing::default(),
         baseline: Baseline::new(now),
         vitals: Vitals::default(),
+        file: file.to_owned(),
+        machine: machine.clone(),
+        in_force: InForce::new(config, shapes),
+        reloading: None,
         subject,
         examining: None,
     };
-    let port = port.map(|port| (port, config.control.multicast_interface));
-    let ended = control.serve(&socket, port, questions, &stop, options.until_idle);
+    let ended = control.serve((&runtime, &mut signals), &socket, port, questions, options.until_idle);
     let counters = control.end();
     print!("{}", render::counters(&counters));
     if let Some(path) = &options.summary {
@@ -214,12 +225,10 @@ fn permissions(access: SocketAccess) -> Permissions {
     Permissions { mode: access.mode, group: access.group }
 }
 
-/// Notified by SIGINT and SIGTERM.
-fn stop_signal() -> Result<Arc<Notify>, RunError> {
-    let stop = Arc::new(Notify::new());
-    let told = Arc::clone(&stop);
-    ctrlc::set_handler(move || told.notify_one()).map_err(|e| RunError::Runtime(e.to_string()))?;
-    Ok(stop)
+/// Of the control thread; what may wait for a disk has threads of its own.
+fn runtime() -> io::Result<Runtime> {
+    // One writes what is reserved or reads the configuration, one looks at the machine.
+    tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(2).build()
 }
 
 fn write_summary(path: &Path, counters: &Counters) -> io::Result<()> {
@@ -245,24 +254,23 @@ struct Control {
     /// What the machine is looked at for.
     subject: Subject,
     examining: Option<JoinHandle<()>>,
+    file: PathBuf,
+    /// As it was before the workers were pinned.
+    machine: Machine,
+    in_force: InForce,
+    reloading: Option<Reloading>,
 }
 
 impl Control {
     /// Ticks and answers until a signal, a long enough silence, or a failure.
     fn serve(
         &mut self,
+        (runtime, signals): (&Runtime, &mut Signals),
         socket: &ControlSocket,
         port: Option<(GdoiPort, Option<IpAddr>)>,
         mut questions: metrics::Questions,
-        stop: &Notify,
         until_idle: Option<Duration>,
     ) -> Result<(), RunError> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            // One writes what is reserved, one looks at the machine.
-            .max_blocking_threads(2)
-            .build()
-            .map_err(|e| RunError::Runtime(e.to_string()))?;
         runtime.block_on(async {
             let (calls, mut waiting) = mpsc::channel(CALLS);
             let clients = socket.serve(calls, Limits::default());
@@ -277,10 +285,13 @@ impl Control {
             let ended = loop {
                 tokio::select! {
                     biased;
-                    () = stop.notified() => {
-                        info!(event = "stopping", "stopping: signal received");
-                        break Ok(());
-                    }
+                    asked = signals.next() => match asked {
+                        Asked::Stop => {
+                            info!(event = "stopping", "stopping: signal received");
+                            break Ok(());
+                        }
+                        Asked::Reload => self.reload(None, false),
+                    },
                     _ = ticks.tick() => {
                         let idle = self.plane.idle_for();
                         if until_idle.is_some_and(|limit| idle >= limit) {
@@ -338,6 +349,7 @@ impl Control {
             self.publish()?;
         }
         self.follow_key_servers(sockets, now)?;
+        self.follow_configuration(now).await;
         self.reserve(now).await;
         if self.service.is_due(now) {
             self.tell_service(now);

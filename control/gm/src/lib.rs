@@ -20,6 +20,7 @@ pub mod member;
 pub mod metrics;
 pub mod operate;
 pub mod probing;
+pub mod reload;
 pub mod reserve;
 pub mod sad;
 pub mod telemetry;

@@ -17,7 +17,8 @@ const EXIT_CODES: &str = "Exit status:
      with --doctor: something is red
   2  the command line, the configuration or the machine does not allow it to start
 
-What EAL options can do is told by `dpdk-testpmd --help`. The core list is derived from [workers] cores.";
+What EAL options can do is told by `dpdk-testpmd --help`. The core list is derived from [workers] cores.
+SIGHUP has the configuration read again, as `getvpnctl reload` does.";
 
 /// A member of a group-encrypted VPN: encrypts and decrypts ESP between its LAN and WAN ports.
 #[derive(Debug, Parser)]
@@ -125,6 +126,7 @@ fn run(arguments: Arguments) -> Result<(), RunError> {
     logging::start(arguments.log_format, &arguments.log_level).map_err(RunError::Log)?;
     daemon::run(
         config,
+        &file,
         &machine,
         &Options { eal_args: arguments.eal, until_idle: arguments.until_idle, summary: arguments.summary },
     )

@@ -41,10 +41,24 @@ pub fn install(
     groups: Vec<GroupConfig>,
     workers: usize,
     sad: &mut Sad,
+    reservations: Option<&mut Reservations>,
+    now: Instant,
+) -> Result<(), SaError> {
+    put(groups.into_iter().flat_map(|group| group.sas).collect(), workers, sad, reservations, now)
+}
+
+/// The same with some SAs.
+///
+/// # Errors
+/// When an SA cannot be made.
+pub fn put(
+    sas: Vec<ManualSa>,
+    workers: usize,
+    sad: &mut Sad,
     mut reservations: Option<&mut Reservations>,
     now: Instant,
 ) -> Result<(), SaError> {
-    for ManualSa { mut params, lifetime } in groups.into_iter().flat_map(|group| group.sas) {
+    for ManualSa { mut params, lifetime } in sas {
         let sid_bits = params.sid_bits;
         let sa = match reservations.as_deref_mut().filter(|_| params.direction.sends()) {
             Some(reservations) => sealing(&mut params, workers, reservations)?,

@@ -142,6 +142,38 @@ impl Sad {
         self.spi_test = test;
     }
 
+    /// Other rules before the groups'.
+    pub fn set_local(&mut self, local: Vec<LocalRule>) {
+        self.local = local;
+    }
+
+    /// How a group treats its packets.
+    pub fn set_treatment(&mut self, group: usize, without_sa: WithoutSa, enforce: Enforce) {
+        if let Some(Protected { group, .. }) = self.groups.get_mut(group) {
+            (group.without_sa, group.enforce) = (without_sa, enforce);
+        }
+    }
+
+    /// What a group's manual SAs are for, where others took their place. What its key server protects stays.
+    pub fn set_manual(&mut self, group: usize, selectors: Vec<Selector>) {
+        let Some(Protected { group, manual, .. }) = self.groups.get_mut(group) else { return };
+        let before = std::mem::replace(manual, selectors);
+        group.selectors.retain(|selector| !before.contains(selector) && !manual.contains(selector));
+        group.selectors.splice(0..0, manual.iter().copied());
+    }
+
+    /// Takes out the SAs that a group had from key servers, and whose life has ended.
+    pub fn expire_served(&mut self, group: usize, now: Instant) -> bool {
+        let over = |entry: &mut Entry| {
+            entry.served.is_some() && entry.sa.group() == group && entry.expires.is_some_and(|at| at <= now)
+        };
+        let expired: Vec<Entry> = self.entries.extract_if(.., over).collect();
+        for entry in &expired {
+            self.spis.remove(&entry.sa.spi());
+        }
+        !expired.is_empty()
+    }
+
     /// A group's key server has not said yet what it protects.
     pub fn set_unknown(&mut self, group: usize) {
         if let Some(group) = self.groups.get_mut(group) {

@@ -116,6 +116,9 @@ pub fn reloaded(reply: &Reloaded) -> String {
     for warning in &reply.warnings {
         out.push_str(&format!("{}\n", sentence(&format!("warning: {warning}"))));
     }
+    for part in &reply.needs_restart {
+        out.push_str(&format!("{}\n", sentence(&format!("only after a restart: {part}"))));
+    }
     out.push_str(match (reply.changes.is_empty(), reply.dry_run) {
         (true, _) => "nothing changes\n",
         (false, true) => "would change:\n",

@@ -185,7 +185,10 @@ fn all() -> Vec<(&'static str, String)> {
         ),
         ("log level", widest(r#"{"level":"l","at_start":"s","reverts_in_s":1}"#, log_level)),
         ("reset counters", widest(r#"{"counted_s":1}"#, counters_reset)),
-        ("reload", widest(r#"{"dry_run":true,"changes":["c"],"warnings":["w"]}"#, reloaded)),
+        (
+            "reload",
+            widest(r#"{"dry_run":true,"changes":["c"],"needs_restart":["r"],"warnings":["w"]}"#, reloaded),
+        ),
     ]
 }
 

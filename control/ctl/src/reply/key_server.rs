@@ -133,6 +133,9 @@ pub struct Reloaded {
     pub dry_run: bool,
     /// What changes, a line each.
     pub changes: Vec<String>,
+    /// What takes effect only at the next start.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub needs_restart: Vec<String>,
     /// What is weak or without effect in the configuration.
     pub warnings: Vec<String>,
 }

@@ -1,13 +1,15 @@
 //! What a group needs to register with key servers. Control thread, at the start.
 
 use super::replay;
-use getvpn_config::{ConfigError, Section, Value, credentials, protocol};
+use crate::reserve::Fingerprint;
+use getvpn_config::{ConfigError, Section, Value, credentials, files, protocol};
 use getvpn_dataplane::ReplayPolicy;
 use getvpn_gdoi::ike::{self, Credentials, Identity, Suite};
 use getvpn_gdoi::wire::Compat;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 /// How a member gets SAs from key servers.
 #[derive(Clone, Debug)]
@@ -36,6 +38,28 @@ pub struct Registration {
     /// which are those of counter modes with sender IDs; the others have no window then, because a group's
     /// SA has many senders, each with sequence numbers of its own.
     pub replay: ReplayPolicy,
+    /// Tells whether the files that it names are what they were.
+    pub files: Fingerprint,
+}
+
+impl Registration {
+    /// Whether nothing differs, the contents of files included.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let key = |r: &Self| {
+            (
+                (
+                    r.key_servers.clone(),
+                    r.identity.clone(),
+                    r.suites.clone(),
+                    r.phase1_lifetime,
+                    r.dpd_interval,
+                ),
+                (r.compat, r.recovery, r.limits, r.replay, r.files.clone()),
+            )
+        };
+        key(self) == key(other)
+    }
 }
 
 /// A key server.
@@ -164,7 +188,24 @@ pub(super) fn read(
         limits: limits(section)?,
         replay: replay::read(section, None, true, workers)?,
         credentials,
+        files: fingerprint(section, base)?,
     }))
+}
+
+/// Of what is in the files of credentials; they have been read and checked.
+fn fingerprint(section: &Section<'_>, base: &Path) -> Result<Fingerprint, ConfigError> {
+    let mut all = Zeroizing::new(Vec::new());
+    for key in ["psk_file", "certificate", "private_key", "trust_anchors", "crls"] {
+        for value in section.get(key).map(|value| value.one_or_several()).unwrap_or_default() {
+            let path = files::path(&value, base)?;
+            let octets = std::fs::read(&path).map(Zeroizing::new);
+            let octets =
+                octets.map_err(|e| value.error(format!("{} cannot be read: {e}", path.display())))?;
+            all.extend_from_slice(&Zeroizing::new(octets.len().to_be_bytes())[..]);
+            all.extend_from_slice(&octets);
+        }
+    }
+    Ok(Fingerprint::of(&all))
 }
 
 fn key_servers(

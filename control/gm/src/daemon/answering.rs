@@ -90,6 +90,7 @@ impl Control {
                 call.answer(answer.map(|key_server| Resync { group: group.clone(), key_server }));
             }
             Command::Doctor {} => self.examine(call, now),
+            Command::Reload { dry_run } => self.reload(Some(call), dry_run),
             Command::LogLevel { ref level, for_s } => {
                 let answer = operate::log_level(level.as_deref(), for_s, now);
                 call.answer(answer);
@@ -105,8 +106,7 @@ impl Control {
             | Command::MemberList { .. }
             | Command::MemberRemove { .. }
             | Command::MemberReadmit { .. }
-            | Command::Rekey { .. }
-            | Command::Reload { .. } => {
+            | Command::Rekey { .. } => {
                 let fault = call.command.not_here("a group member");
                 call.answer(Err::<(), _>(fault));
             }

@@ -65,6 +65,8 @@ struct Group {
     last_failure: Option<(SocketAddr, String)>,
     /// Whether its Rekey SA may be another one.
     kek_changed: bool,
+    /// Whether its SAs are still those of a member that a reload has ended.
+    orphans: bool,
 }
 
 impl KeyServers {
@@ -101,6 +103,7 @@ impl KeyServers {
                 last_key_server: None,
                 last_failure: None,
                 kek_changed: false,
+                orphans: false,
             });
         }
         let per_second = control.invalid_spi_per_s;
@@ -178,6 +181,8 @@ impl KeyServers {
             {
                 member.handle_timeout(now, random);
             }
+            // Their member would have ended them.
+            changed |= group.orphans && sad.expire_served(group.maker.group, now);
             changed |= group.absorb(now, sad, random);
         }
         if changed {
@@ -228,6 +233,26 @@ impl KeyServers {
             }
         }
         self.standing(index, now).map(|standing| standing.key_server)
+    }
+
+    /// A group registers in another way from now on. Its SAs stay in force until it has others, or their lives end.
+    pub fn reconfigure(&mut self, index: usize, registration: Registration, now: Instant) {
+        for group in self.groups.iter_mut().filter(|group| group.maker.group == index) {
+            group.maker.replay = registration.replay;
+            group.registration = registration.clone();
+            group.member = None;
+            group.retry_at = now;
+            group.no_route_told = false;
+            group.kek_changed = true;
+            group.orphans = true;
+        }
+        let shares = |a: &Registration, b: &Registration| {
+            a.key_servers.iter().any(|s| b.key_servers.iter().any(|other| other.address == s.address))
+        };
+        let all: Vec<Registration> = self.groups.iter().map(|group| group.registration.clone()).collect();
+        for group in &mut self.groups {
+            group.alone = all.iter().filter(|other| shares(&group.registration, other)).count() == 1;
+        }
     }
 
     /// Leaves all groups: fetch what there is to send, and that is all.
@@ -349,6 +374,7 @@ impl Group {
     fn reconcile(&mut self, now: Instant, sad: &mut Sad, random: &mut dyn Random) {
         let index = self.maker.group;
         let Some(member) = &mut self.member else { return };
+        self.orphans = false;
         let mut before: HashMap<u32, Entry> =
             sad.take_served(index).into_iter().map(|entry| (entry.sa.spi(), entry)).collect();
         let mut after = Vec::with_capacity(member.sas().len());

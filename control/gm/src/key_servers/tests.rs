@@ -28,6 +28,7 @@ fn group(name: &str, id: u32, without_sa: WithoutSa, key_server: SocketAddr) -> 
         recovery: Recovery::default(),
         limits: Limits::default(),
         replay: ReplayPolicy::Sender { window: 64, max_senders: 16 },
+        files: crate::reserve::Fingerprint::of(b""),
     };
     GroupConfig {
         name: name.into(),

@@ -289,7 +289,7 @@ impl Desk {
             }
             info!(event = "reloaded", changes = changes.len(), "the configuration has been read again");
         }
-        Ok(getvpn_ctl::reply::Reloaded { dry_run, changes, warnings })
+        Ok(getvpn_ctl::reply::Reloaded { dry_run, changes, needs_restart: Vec::new(), warnings })
     }
 }
 
