@@ -318,6 +318,12 @@ impl Dataplane {
         &self.ports
     }
 
+    /// The port on this device.
+    #[must_use]
+    pub fn port(&self, device: &str) -> Option<&Port> {
+        self.ports.iter().find(|port| port.info().name() == device).map(AsRef::as_ref)
+    }
+
     /// Free and all buffers for ordinary frames.
     #[must_use]
     pub fn buffers(&self) -> (u32, u32) {

@@ -14,6 +14,7 @@ import pytest
 from bridge import run
 from keyserver import GROUP, KEK, PSK, REKEY, TEK, KeyServer, events, ks_configuration, secret
 from member import EAL, Member, configuration
+from oracle import OracleSa, group
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0 and not os.environ.get("CI"), reason="network namespaces need root")
 
@@ -143,3 +144,24 @@ def test_cleartext_for_a_host_behind_the_member_does_not_pass(site):
     assert site.try_run("ks", "ping", "-q", "-c", "1", "-W", "1", "-I", "10.1.0.99", HOST["b"]).returncode
     assert site.members["b"].ctl("counters")["drops"]["cleartext"] > before
     site.run("ks", "ip", "addr", "del", "10.1.0.99/16", "dev", "eth0")
+
+
+def test_the_ports_of_a_second_link_are_told_from_the_exception_port_of_the_first(tmp_path):
+    # What has no peer at its other end is down; all else is up.
+    wan = f"net_memif0,role=server,socket={tmp_path}/wan.sock,socket-abstract=no"
+    second = """
+[[link]]
+name = "second"
+lan = "net_null3"
+wan = "net_memif0"
+"""
+    vdevs = ["net_null0,no-rx=1", "net_null1,no-rx=1", "net_null2,no-rx=1", "net_null3,no-rx=1", wan]
+    config = configuration(vdevs, [group("finance", OracleSa(0x5100))], link={"exception": "net_null2"},
+                           workers={"link_wait_ms": 0}) + second
+    with Member(tmp_path, config) as member:
+        member.wait_until_it_answers()
+        links = [(link["name"], link["lan_up"], link["wan_up"]) for link in member.ctl("status")["links"]]
+        assert links == [("site", True, True), ("second", True, False)]
+        ports = [(port["link"], port["side"], port["device"]) for port in member.ctl("counters")["ports"]]
+        assert ports == [("site", "LAN", "net_null0"), ("site", "WAN", "net_null1"), ("site", "exception", "net_null2"),
+                         ("second", "LAN", "net_null3"), ("second", "WAN", "net_memif0")]

@@ -7,6 +7,7 @@ use crate::key_servers::KeyServers;
 use crate::manual;
 use crate::sad::Sad;
 use crate::unknown::UnknownSpis;
+use dpdk::Port;
 use getvpn_ctl::Spi;
 use getvpn_ctl::reply::{self, GroupStatus, LinkStatus, PortCounters, Status};
 use getvpn_dataplane::punt::Punt;
@@ -107,14 +108,14 @@ impl Member {
     /// The reply to `status`.
     #[must_use]
     pub fn status(&self, plane: &Dataplane, key_servers: &KeyServers, now: Instant) -> Status {
-        let up = |at: usize| plane.ports().get(at).is_some_and(|port| port.link_up());
-        let links = self.links.iter().enumerate().map(|(i, link)| LinkStatus {
+        let up = |device| plane.port(device).is_some_and(Port::link_up);
+        let links = self.links.iter().map(|link| LinkStatus {
             name: link.name.clone(),
             lan: link.lan.clone(),
             wan: link.wan.clone(),
             mtu: link.mtu,
-            lan_up: up(2 * i),
-            wan_up: up(2 * i + 1),
+            lan_up: up(&link.lan),
+            wan_up: up(&link.wan),
         });
         let groups = self.groups.iter().enumerate().map(|(i, group)| {
             let (sas, standing) = (self.sad.count(i), key_servers.standing(i, now));
@@ -148,11 +149,10 @@ impl Member {
             let own = link.exception.as_ref().map(|own| (link, "exception", &own.device));
             [(link, "LAN", &link.lan), (link, "WAN", &link.wan)].into_iter().chain(own)
         });
-        let with_ports = sides.zip(plane.ports());
-        with_ports
-            .map(|((link, side, device), port)| {
-                let stats = port.stats().unwrap_or_default();
-                PortCounters {
+        sides
+            .filter_map(|(link, side, device)| {
+                let stats = plane.port(device)?.stats().unwrap_or_default();
+                Some(PortCounters {
                     link: link.name.clone(),
                     side: side.into(),
                     device: device.clone(),
@@ -164,7 +164,7 @@ impl Member {
                     rx_octets: stats.rx_octets,
                     tx: stats.tx_packets,
                     tx_octets: stats.tx_octets,
-                }
+                })
             })
             .collect()
     }
