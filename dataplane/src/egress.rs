@@ -12,7 +12,7 @@ use crate::verdict::DropReason;
 
 /// What a frame that leaves is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outgoing {
+pub enum Outgoing {
     /// A received packet, opened.
     Decrypted,
     /// A received packet, sealed.

@@ -7,7 +7,7 @@ mod common;
 
 use common::*;
 use dpdk::cycles_hz;
-use getvpn_dataplane::probe::{Budget, Decision, Event, Heading, Leaving, Point, ProbeFilter, ProbeSpec};
+use getvpn_dataplane::probe::{Budget, Decision, Event, Heading, Outgoing, Point, ProbeFilter, ProbeSpec};
 use getvpn_dataplane::transform::Transform;
 use getvpn_dataplane::{DropReason, LocalAction, LocalRule, Mode, PolicyState, Selector, SpiTest};
 
@@ -50,7 +50,7 @@ fn a_packet_is_followed_from_the_lan_to_the_wan_and_back() {
         let frame = udp4(&payload(900));
         let sealed = a.lan_in(std::slice::from_ref(&frame)).wan;
         let out = told(&mut a);
-        assert_eq!(points(&out), [Point::Arrived(Decision::Protect), Point::Sent(Leaving::Encrypted)]);
+        assert_eq!(points(&out), [Point::Arrived(Decision::Protect), Point::Sent(Outgoing::Encrypted)]);
         assert!(out.iter().all(|event| event.packet == out[0].packet && event.packet > 0));
         assert!(out.iter().all(|event| (event.worker, event.link, event.heading) == (0, 0, Heading::Out)));
         assert!(out[0].octets == frame && out[1].octets == sealed[0], "the frames as they were");
@@ -59,7 +59,7 @@ fn a_packet_is_followed_from_the_lan_to_the_wan_and_back() {
 
         assert_eq!(b.wan_in(&sealed).lan, std::slice::from_ref(&frame));
         let back = told(&mut b);
-        assert_eq!(points(&back), [Point::Arrived(Decision::KnownSpi), Point::Sent(Leaving::Decrypted)]);
+        assert_eq!(points(&back), [Point::Arrived(Decision::KnownSpi), Point::Sent(Outgoing::Decrypted)]);
         assert!(back[0].octets == sealed[0] && back[1].octets == frame, "the frames as they were");
         assert_eq!((back[0].facts.spi, back[0].facts.sequence), (SPI, 1));
         assert_eq!(back[0].packet, back[1].packet);
@@ -135,7 +135,7 @@ fn decisions_are_those_of_the_policy() {
     state.local = vec![rule("10.0.0.7/32", LocalAction::Bypass), rule("10.0.0.8/32", LocalAction::Drop)];
     let to = |dst: [u8; 4]| udp4_between([10, 0, 0, 1].into(), dst.into(), 1, 2);
     let frames = [to([10, 0, 0, 7]), to([10, 0, 0, 8]), to([10, 0, 0, 9]), to([192, 0, 2, 1])];
-    let (bypassed, dropped) = (Point::Sent(Leaving::Bypassed), Point::Dropped(DropReason::Policy));
+    let (bypassed, dropped) = (Point::Sent(Outgoing::Bypassed), Point::Dropped(DropReason::Policy));
     let mut a = watching(&state, ProbeFilter::default());
     a.lan_in(&frames);
     let of = |events: &[Event], rule: u32| {
@@ -146,7 +146,7 @@ fn decisions_are_those_of_the_policy() {
     let out = told(&mut a);
     assert_eq!(of(&out, 1), [Point::Arrived(Decision::Exempt), bypassed]);
     assert_eq!(of(&out, 2), [Point::Arrived(Decision::Drop), dropped]);
-    assert_eq!(of(&out, 3), [Point::Arrived(Decision::Protect), Point::Sent(Leaving::Encrypted)]);
+    assert_eq!(of(&out, 3), [Point::Arrived(Decision::Protect), Point::Sent(Outgoing::Encrypted)]);
     assert_eq!(of(&out, 0), [Point::Arrived(Decision::NoRule), bypassed]);
     a.wan_in(&frames);
     let back = told(&mut a);
@@ -257,9 +257,9 @@ fn a_packet_that_waits_is_followed_on_and_one_that_came_before_is_met_when_it_go
     }
     let events = told(&mut b);
     let of = |packet| points(&events.iter().filter(|e| e.packet == packet).cloned().collect::<Vec<_>>());
-    assert_eq!(of(waiting[0].packet), [Point::Released, Point::Sent(Leaving::Decrypted)]);
+    assert_eq!(of(waiting[0].packet), [Point::Released, Point::Sent(Outgoing::Decrypted)]);
     let other = events.iter().find(|event| event.packet != waiting[0].packet).unwrap().packet;
-    let met = [Point::Arrived(Decision::KnownSpi), Point::Released, Point::Sent(Leaving::Decrypted)];
+    let met = [Point::Arrived(Decision::KnownSpi), Point::Released, Point::Sent(Outgoing::Decrypted)];
     assert_eq!(of(other), met);
 }
 
@@ -272,7 +272,7 @@ fn pieces_of_a_packet_are_told_as_its_own() {
         let events = told(&mut a);
         assert_eq!((events.len(), out.len()), (3, 2), "{mode}");
         assert!(events.iter().all(|event| event.packet == events[0].packet));
-        assert_eq!(events[2].point, Point::Sent(Leaving::Fragment));
+        assert_eq!(events[2].point, Point::Sent(Outgoing::Fragment));
 
         // The datagram of the transport mode is put together again before it is opened.
         let mut b = watching(&state, ProbeFilter::default());
@@ -281,14 +281,14 @@ fn pieces_of_a_packet_are_told_as_its_own() {
         let arrived = back.iter().filter(|event| event.point == Point::Arrived(Decision::KnownSpi));
         let frames: Vec<_> = arrived.map(|event| event.frames).collect();
         assert_eq!(frames, if mode == Mode::Tunnel { vec![1, 1] } else { vec![2] });
-        assert!(back.iter().any(|event| event.point == Point::Sent(Leaving::Decrypted)));
+        assert!(back.iter().any(|event| event.point == Point::Sent(Outgoing::Decrypted)));
     }
     // Fragments of which a datagram is made before it is sealed.
     let mut a = watching(&plain(Mode::Transport), ProbeFilter::default());
     a.lan_in(&cut4(&udp4(&payload(1200)), 800));
     let all = told(&mut a);
     assert_eq!(all.iter().filter(|event| event.point == Point::Held).count(), 2);
-    let sent = all.iter().find(|event| event.point == Point::Sent(Leaving::Encrypted)).unwrap();
+    let sent = all.iter().find(|event| event.point == Point::Sent(Outgoing::Encrypted)).unwrap();
     assert_eq!((sent.packet, sent.frames), (all[0].packet, 2), "it goes on as its first fragment");
 }
 
@@ -303,7 +303,7 @@ fn what_is_no_packet_is_told_where_no_address_is_looked_for() {
         let events = told(&mut a);
         assert_eq!(events.len(), count);
         for event in events {
-            let wanted = [Point::Dropped(DropReason::Ipv4Header), Point::Sent(Leaving::Bypassed)];
+            let wanted = [Point::Dropped(DropReason::Ipv4Header), Point::Sent(Outgoing::Bypassed)];
             assert!(event.packet == 0 && wanted.contains(&event.point), "{event:?}");
         }
     }

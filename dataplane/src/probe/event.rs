@@ -2,6 +2,7 @@
 //! words, and where the frame needs more room, further records behind it.
 
 use super::{Heading, WORDS};
+use crate::egress::Outgoing;
 use crate::packet::{Fragment, Headers, Version};
 use crate::verdict::DropReason;
 
@@ -17,26 +18,9 @@ pub enum Point {
     /// Its SA has come.
     Released,
     /// It goes to the port that it leaves by, as `decrypted`, `encrypted`, `bypassed`.
-    Sent(Leaving),
+    Sent(Outgoing),
     /// It is dropped.
     Dropped(DropReason),
-}
-
-/// What leaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Leaving {
-    /// Opened.
-    Decrypted,
-    /// Sealed.
-    Encrypted,
-    /// Unchanged.
-    Bypassed,
-    /// One more fragment of what left before.
-    Fragment,
-    /// An ICMP error of the member's own.
-    Icmp,
-    /// A frame of this machine's, from its exception port.
-    Own,
 }
 
 /// What policy, or the SPI table, says of a packet that arrives.
@@ -319,13 +303,13 @@ const DECISIONS: [Decision; 12] = [
     Decision::UnknownSpi,
 ];
 
-const LEAVINGS: [Leaving; 6] = [
-    Leaving::Decrypted,
-    Leaving::Encrypted,
-    Leaving::Bypassed,
-    Leaving::Fragment,
-    Leaving::Icmp,
-    Leaving::Own,
+const OUTGOING: [Outgoing; 6] = [
+    Outgoing::Decrypted,
+    Outgoing::Encrypted,
+    Outgoing::Bypassed,
+    Outgoing::Fragment,
+    Outgoing::Icmp,
+    Outgoing::Own,
 ];
 
 impl Point {
@@ -347,7 +331,7 @@ impl Point {
             1 => Point::Parked,
             2 => Point::Held,
             3 => Point::Released,
-            4 => Point::Sent(*LEAVINGS.get(detail)?),
+            4 => Point::Sent(*OUTGOING.get(detail)?),
             5 => Point::Dropped(*DropReason::ALL.get(detail)?),
             _ => return None,
         })
@@ -361,7 +345,7 @@ mod tests {
 
     fn points() -> Vec<Point> {
         let arrived = DECISIONS.map(Point::Arrived);
-        let sent = LEAVINGS.map(Point::Sent);
+        let sent = OUTGOING.map(Point::Sent);
         let dropped = DropReason::ALL.iter().map(|reason| Point::Dropped(*reason));
         [&arrived[..], &sent, &[Point::Parked, Point::Held, Point::Released]]
             .concat()

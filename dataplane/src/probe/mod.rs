@@ -22,8 +22,9 @@ use crate::publish::{self, Publisher};
 use crate::ring::{Consumer, ring};
 use crate::sync::AtomicU64;
 
+pub use crate::egress::Outgoing;
 pub use control::Probe;
-pub use event::{Decision, Event, Facts, IpFacts, Leaving, Point};
+pub use event::{Decision, Event, Facts, IpFacts, Point};
 pub use filter::{Heading, ProbeFilter};
 pub use tap::Tap;
 

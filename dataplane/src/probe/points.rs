@@ -4,7 +4,7 @@
 use dpdk::{BURST, Burst, Mbuf};
 
 use super::Heading;
-use super::event::{Decision, Facts, Leaving, Point};
+use super::event::{Decision, Facts, Point};
 use super::tap::Mark;
 use crate::context::{Context, Lane};
 use crate::egress::Outgoing;
@@ -176,14 +176,7 @@ impl Context<'_> {
                 continue;
             }
             let (length, frame) = (mbuf.pkt_len(), mbuf.data());
-            let point = Point::Sent(match outgoing {
-                Outgoing::Decrypted => Leaving::Decrypted,
-                Outgoing::Encrypted => Leaving::Encrypted,
-                Outgoing::Bypassed => Leaving::Bypassed,
-                Outgoing::Fragment => Leaving::Fragment,
-                Outgoing::Icmp => Leaving::Icmp,
-                Outgoing::Own => Leaving::Own,
-            });
+            let point = Point::Sent(outgoing);
             match mark {
                 Mark::PassedOver | Mark::Kept(_) => {}
                 Mark::Followed(number) => {

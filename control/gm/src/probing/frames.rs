@@ -5,7 +5,7 @@ use super::Clock;
 use super::path::{Outcome, Path};
 use getvpn_ctl::probe::{Side, Stage};
 use getvpn_ctl::reply::CapturedFrame;
-use getvpn_dataplane::probe::{Event, Heading, Leaving, Point};
+use getvpn_dataplane::probe::{Event, Heading, Outgoing, Point};
 use std::fmt::Write;
 
 /// Which frames.
@@ -61,14 +61,14 @@ pub(super) fn of(path: &Path, wanted: &Wanted, clock: &Clock) -> Vec<(CapturedFr
         match event.point {
             Point::Arrived(_) => add(event, from, false, comment(path, event)),
             // Told only now, so it crosses as it came.
-            Point::Sent(Leaving::Bypassed) if event.packet == 0 => {
+            Point::Sent(Outgoing::Bypassed) if event.packet == 0 => {
                 add(event, from, false, None);
                 add(event, to, true, None);
             }
-            Point::Sent(Leaving::Icmp) => {
+            Point::Sent(Outgoing::Icmp) => {
                 add(event, Port::Lan, true, Some("an ICMP error of the member's own".into()));
             }
-            Point::Sent(Leaving::Own) => {
+            Point::Sent(Outgoing::Own) => {
                 add(event, Port::Wan, true, Some("of this machine itself, from its exception port".into()));
             }
             Point::Sent(_) => add(event, to, true, None),

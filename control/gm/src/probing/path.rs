@@ -1,7 +1,7 @@
 //! The events of a probe put together packet by packet: the way of each, as far as it is known.
 
 use getvpn_dataplane::DropReason;
-use getvpn_dataplane::probe::{Event, Leaving, Point};
+use getvpn_dataplane::probe::{Event, Outgoing, Point};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ pub(super) struct Path {
 /// What became of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    Left(Leaving),
+    Left(Outgoing),
     Dropped(DropReason),
     /// It waits, or nobody knows.
     Open,
@@ -29,7 +29,7 @@ impl Path {
     pub(super) fn outcome(&self) -> Outcome {
         let word = self.events.iter().rev().find_map(|event| match event.point {
             Point::Dropped(reason) => Some(Outcome::Dropped(reason)),
-            Point::Sent(leaving) if leaving != Leaving::Fragment => Some(Outcome::Left(leaving)),
+            Point::Sent(leaving) if leaving != Outgoing::Fragment => Some(Outcome::Left(leaving)),
             _ => None,
         });
         word.unwrap_or(Outcome::Open)

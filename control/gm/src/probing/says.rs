@@ -7,7 +7,7 @@ use crate::sad::Entry;
 use getvpn_ctl::Spi;
 use getvpn_ctl::reply::{TraceStep, TracedPacket};
 use getvpn_dataplane::packet::{Fragment, Version, protocol};
-use getvpn_dataplane::probe::{Decision, Event, Heading, IpFacts, Leaving, Point};
+use getvpn_dataplane::probe::{Decision, Event, Heading, IpFacts, Outgoing, Point};
 use getvpn_dataplane::{DropReason, ReplayPolicy};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -33,11 +33,11 @@ pub(super) fn packet(path: &Path, rules: Rules<'_>, around: &Around<'_>, clock: 
         .into(),
         outcome: match outcome {
             Outcome::Dropped(_) => "dropped",
-            Outcome::Left(Leaving::Decrypted) => "decrypted",
-            Outcome::Left(Leaving::Encrypted) => "encrypted",
-            Outcome::Left(Leaving::Icmp) => "icmp",
-            Outcome::Left(Leaving::Own) => "own",
-            Outcome::Left(Leaving::Bypassed | Leaving::Fragment) => "bypassed",
+            Outcome::Left(Outgoing::Decrypted) => "decrypted",
+            Outcome::Left(Outgoing::Encrypted) => "encrypted",
+            Outcome::Left(Outgoing::Icmp) => "icmp",
+            Outcome::Left(Outgoing::Own) => "own",
+            Outcome::Left(Outgoing::Bypassed | Outgoing::Fragment) => "bypassed",
             Outcome::Open => "waiting",
         }
         .into(),
@@ -110,13 +110,13 @@ impl Told<'_> {
     }
 
     fn way(&mut self, path: &Path, first: &Event, outcome: Outcome) {
-        if first.point == Point::Sent(Leaving::Icmp) {
+        if first.point == Point::Sent(Outgoing::Icmp) {
             self.say("made", "an ICMP error of the member's own, about a packet that does not fit");
             self.say("parsed", packet_of(first));
             let port = self.port(first, true);
             return self.say("sent", format!("on {port}, {} octets", first.length));
         }
-        if first.point == Point::Sent(Leaving::Own) {
+        if first.point == Point::Sent(Outgoing::Own) {
             self.say("made", "by this machine itself, and taken from its exception port");
             self.say("parsed", packet_of(first));
             let port = self.port(first, false);
@@ -183,7 +183,7 @@ impl Told<'_> {
             // Met when it was dropped, for a reason that may be before policy or behind.
             _ if first.facts.rule > 0 => rule,
             _ => match outcome {
-                Outcome::Left(Leaving::Bypassed) => "no rule is for it: it crosses unchanged".to_owned(),
+                Outcome::Left(Outgoing::Bypassed) => "no rule is for it: it crosses unchanged".to_owned(),
                 _ => return,
             },
         };
@@ -192,7 +192,7 @@ impl Told<'_> {
 
     /// The SA that a packet is sealed with.
     fn sealing(&mut self, path: &Path, first: &Event) {
-        let is_sealed = |event: &&Event| event.point == Point::Sent(Leaving::Encrypted);
+        let is_sealed = |event: &&Event| event.point == Point::Sent(Outgoing::Encrypted);
         let sent = path.events.iter().find(is_sealed);
         let decided = !matches!(first.point, Point::Arrived(decision) if decision != Decision::Protect);
         let spi = sent.map_or(first.facts.spi, |sent| sent.facts.spi);
@@ -254,7 +254,7 @@ impl Told<'_> {
             return;
         }
         let stage = match outcome {
-            Outcome::Left(Leaving::Decrypted) => Stage::Leaving,
+            Outcome::Left(Outgoing::Decrypted) => Stage::Leaving,
             Outcome::Dropped(reason) => match Stage::of(reason) {
                 Some(stage) => stage,
                 None => return,
@@ -282,7 +282,7 @@ impl Told<'_> {
             return self.say("opened", "authentication failed");
         }
         self.say("opened", "authentic");
-        if let Some(sent) = path.events.iter().find(|event| event.point == Point::Sent(Leaving::Decrypted)) {
+        if let Some(sent) = path.events.iter().find(|event| event.point == Point::Sent(Outgoing::Decrypted)) {
             self.say("inside", packet_of(sent));
             self.say("selectors", "those of the SA: ok");
         }

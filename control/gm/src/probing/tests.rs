@@ -6,7 +6,7 @@ use crate::sad::{Entry, Sad};
 use getvpn_ctl::FaultCode;
 use getvpn_ctl::probe::{Filter, Side, Stage};
 use getvpn_dataplane::packet::{Fragment, Version};
-use getvpn_dataplane::probe::{Decision, Event, Facts, Heading, IpFacts, Leaving, Point};
+use getvpn_dataplane::probe::{Decision, Event, Facts, Heading, IpFacts, Outgoing, Point};
 use getvpn_dataplane::transform::Transform;
 use getvpn_dataplane::{
     Direction, DropReason, Enforce, Group, LinkConfig, Mode, ReplayPolicy, Sa, SaParams, WithoutSa,
@@ -129,15 +129,15 @@ fn a_packet_is_complete_when_its_end_is_told_and_nothing_follows() {
     paths.add(event(2, Heading::In, Point::Parked), start);
     paths.add(event(0, Heading::In, Point::Dropped(DropReason::Ipv4Header)), start);
     // Of a packet whose beginning nobody knows.
-    paths.add(event(9, Heading::In, Point::Sent(Leaving::Decrypted)), start);
+    paths.add(event(9, Heading::In, Point::Sent(Outgoing::Decrypted)), start);
     assert!(paths.complete(start).is_empty());
     assert_eq!(paths.complete(later(3)).len(), 1, "what is told once is complete with its burst");
-    paths.add(event(1, Heading::Out, Point::Sent(Leaving::Encrypted)), later(5));
+    paths.add(event(1, Heading::Out, Point::Sent(Outgoing::Encrypted)), later(5));
     assert!(paths.complete(later(6)).is_empty(), "fragments may follow");
-    paths.add(event(1, Heading::Out, Point::Sent(Leaving::Fragment)), later(6));
+    paths.add(event(1, Heading::Out, Point::Sent(Outgoing::Fragment)), later(6));
     let done = paths.complete(later(9));
     assert_eq!((done.len(), done[0].events.len()), (1, 3));
-    assert_eq!(done[0].outcome(), Outcome::Left(Leaving::Encrypted));
+    assert_eq!(done[0].outcome(), Outcome::Left(Outgoing::Encrypted));
     assert!(paths.complete(later(2000)).is_empty());
     let waited = paths.complete(later(4000));
     assert_eq!((waited.len(), waited[0].outcome()), (1, Outcome::Open));
@@ -147,7 +147,7 @@ fn a_packet_is_complete_when_its_end_is_told_and_nothing_follows() {
 #[test]
 fn the_way_in_is_told_as_far_as_the_packet_came() {
     let arrived = || esp(1, Heading::In, Point::Arrived(Decision::KnownSpi));
-    let whole = said(vec![arrived(), event(1, Heading::In, Point::Sent(Leaving::Decrypted))]);
+    let whole = said(vec![arrived(), event(1, Heading::In, Point::Sent(Outgoing::Decrypted))]);
     assert_eq!(
         whole,
         [
@@ -186,7 +186,7 @@ fn the_way_out_is_told_with_the_rule_and_the_sa() {
     let mut arrived = event(1, Heading::Out, Point::Arrived(Decision::Protect));
     (arrived.facts.rule, arrived.facts.spi) = (3, 0x0001_0001);
     let sent = |leaving| esp(1, Heading::Out, Point::Sent(leaving));
-    let whole = said(vec![arrived.clone(), sent(Leaving::Encrypted), sent(Leaving::Fragment)]);
+    let whole = said(vec![arrived.clone(), sent(Outgoing::Encrypted), sent(Outgoing::Fragment)]);
     assert_eq!(whole[0], "received: on other LAN (lan0), 42 octets");
     assert_eq!(whole[2], "policy: rule 3: a [[policy]] protects it");
     assert!(
@@ -212,7 +212,7 @@ fn a_capture_has_each_frame_once_on_its_port_and_says_why_one_was_dropped() {
     let through = || {
         vec![
             esp(1, Heading::In, Point::Arrived(Decision::KnownSpi)),
-            event(1, Heading::In, Point::Sent(Leaving::Decrypted)),
+            event(1, Heading::In, Point::Sent(Outgoing::Decrypted)),
         ]
     };
     let (came, left) = ((3, false, None), (2, true, None));
@@ -234,6 +234,7 @@ fn a_capture_has_each_frame_once_on_its_port_and_says_why_one_was_dropped() {
         assert!(found[0].2.as_ref().unwrap().starts_with("dropped: authentication: "), "{found:?}");
     }
     // A frame that is no packet crosses as it is.
-    let other = frames(vec![event(0, Heading::Out, Point::Sent(Leaving::Bypassed))], Side::Both, Stage::Both);
+    let other =
+        frames(vec![event(0, Heading::Out, Point::Sent(Outgoing::Bypassed))], Side::Both, Stage::Both);
     assert_eq!(other, [(2, false, None), (3, true, None)]);
 }
