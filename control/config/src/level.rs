@@ -1,5 +1,7 @@
 //! What is logged: changed while a daemon runs, and taken back by itself after a time. Called by control threads.
 
+use getvpn_ctl::reply::LogLevel;
+use getvpn_ctl::{Fault, FaultCode};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -72,6 +74,33 @@ pub fn set(level: &str, lasting: Option<Duration>) -> Result<Level, String> {
         }
     }
     Ok(set)
+}
+
+/// The reply to `log level`: shows what is logged, or changes it.
+///
+/// # Errors
+/// When it cannot be.
+pub fn answer(level: Option<&str>, for_s: Option<u32>, now: Instant) -> Result<LogLevel, Fault> {
+    let invalid = |text: String| Fault::new(FaultCode::InvalidArgument, format!("log level: {text}"));
+    let Some(wanted) = level else {
+        if for_s.is_some() {
+            return Err(invalid("`for_s` needs a `level`".to_owned()));
+        }
+        let level = self::level().ok_or_else(|| Fault::new(FaultCode::Internal, "nothing is logged"))?;
+        return Ok(shown(level, now));
+    };
+    let lasting = for_s.map(|s| Duration::from_secs(s.into()));
+    if lasting.is_some_and(|lasting| lasting.is_zero() || lasting > LONGEST) {
+        return Err(invalid(format!("`for_s` is from 1 to {} seconds", LONGEST.as_secs())));
+    }
+    let level = set(wanted, lasting).map_err(invalid)?;
+    tracing::info!(event = "log_level", level = %wanted, "what is logged is {wanted} now");
+    Ok(shown(level, now))
+}
+
+fn shown(level: Level, now: Instant) -> LogLevel {
+    let left = level.until.map(|until| until.saturating_duration_since(now).as_secs());
+    LogLevel { level: level.now, at_start: level.at_start, reverts_in_s: left }
 }
 
 /// Takes change number `mine` back after a time, unless there has been another.

@@ -3,22 +3,8 @@
 
 use crate::error::ConfigError;
 use crate::reader::{Section, Value};
+use getvpn_ctl::Permissions;
 use nix::unistd::{Gid, Group};
-
-/// The mode and the group of a control socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SocketAccess {
-    /// Its mode.
-    pub mode: u32,
-    /// Its group, if not the daemon's.
-    pub group: Option<u32>,
-}
-
-impl Default for SocketAccess {
-    fn default() -> Self {
-        Self { mode: 0o600, group: None }
-    }
-}
 
 /// The keys of `[control]` that are read here.
 pub const KEYS: [&str; 2] = ["read_group", "socket_mode"];
@@ -27,23 +13,23 @@ pub const KEYS: [&str; 2] = ["read_group", "socket_mode"];
 ///
 /// # Errors
 /// When there is no such group, or the mode is none that a socket can have.
-pub fn access(section: &Section<'_>) -> Result<SocketAccess, ConfigError> {
-    let mut access = SocketAccess::default();
+pub fn permissions(section: &Section<'_>) -> Result<Permissions, ConfigError> {
+    let mut permissions = Permissions::default();
     let named = section.get("read_group");
     if let Some(value) = &named {
-        access = SocketAccess { mode: 0o660, group: Some(group(value)?) };
+        permissions = Permissions { mode: 0o660, group: Some(group(value)?) };
     }
     if let Some(value) = section.get("socket_mode") {
-        access.mode = mode(&value)?;
-        if let Some(group) = named.filter(|_| access.mode & 0o060 != 0o060) {
+        permissions.mode = mode(&value)?;
+        if let Some(group) = named.filter(|_| permissions.mode & 0o060 != 0o060) {
             let problem = format!(
                 "has no effect with socket_mode {:04o}, which lets no group connect; remove one of them",
-                access.mode
+                permissions.mode
             );
             return Err(group.error(problem));
         }
     }
-    Ok(access)
+    Ok(permissions)
 }
 
 fn group(value: &Value<'_>) -> Result<u32, ConfigError> {
@@ -81,21 +67,21 @@ mod tests {
     use crate::Document;
     use std::path::Path;
 
-    fn read(text: &str) -> Result<SocketAccess, String> {
+    fn read(text: &str) -> Result<Permissions, String> {
         let text = format!("[control]\n{text}");
         let document = Document::parse(Path::new("gm.toml"), &text).expect("TOML");
         let section = document.root().table("control").expect("a table").expect("there");
-        access(&section).map_err(|error| error.to_string())
+        permissions(&section).map_err(|error| error.to_string())
     }
 
     #[test]
     fn a_group_opens_the_socket_to_its_members_and_nothing_else_does() {
-        assert_eq!(read(""), Ok(SocketAccess { mode: 0o600, group: None }));
-        assert_eq!(read("read_group = \"root\""), Ok(SocketAccess { mode: 0o660, group: Some(0) }));
-        assert_eq!(read("read_group = \"1234\""), Ok(SocketAccess { mode: 0o660, group: Some(1234) }));
+        assert_eq!(read(""), Ok(Permissions { mode: 0o600, group: None }));
+        assert_eq!(read("read_group = \"root\""), Ok(Permissions { mode: 0o660, group: Some(0) }));
+        assert_eq!(read("read_group = \"1234\""), Ok(Permissions { mode: 0o660, group: Some(1234) }));
         let all = "socket_mode = \"0666\"\nread_group = \"1234\"";
-        assert_eq!(read(all), Ok(SocketAccess { mode: 0o666, group: Some(1234) }));
-        assert_eq!(read("socket_mode = \"660\""), Ok(SocketAccess { mode: 0o660, group: None }));
+        assert_eq!(read(all), Ok(Permissions { mode: 0o666, group: Some(1234) }));
+        assert_eq!(read("socket_mode = \"660\""), Ok(Permissions { mode: 0o660, group: None }));
     }
 
     #[test]

@@ -20,10 +20,9 @@ use crate::vitals::Vitals;
 use crate::{doctor, eal, manual, telemetry};
 use dpdk::{Eal, EalError};
 use getvpn_config::service::{Service, status_line};
-use getvpn_config::socket::SocketAccess;
 use getvpn_ctl::reply::Counters;
 use getvpn_ctl::server::{BindError, ControlSocket, Limits};
-use getvpn_ctl::{Baseline, Permissions, Spi, render};
+use getvpn_ctl::{Baseline, Spi, render};
 use getvpn_dataplane::{Dataplane, DataplaneConfig, DataplaneError, ParkingLimits, PortsError, SaError};
 use getvpn_doctor::Subject;
 use getvpn_gdoi::crypto::SystemRandom;
@@ -130,7 +129,7 @@ pub fn run(mut config: Config, file: &Path, machine: &Machine, options: &Options
     let now = Instant::now();
     let runtime = runtime().map_err(|e| RunError::Runtime(e.to_string()))?;
     let mut signals = Signals::catch(&runtime).map_err(|e| RunError::Runtime(e.to_string()))?;
-    let socket = ControlSocket::bind_for(&config.control.socket, permissions(config.control.access))?;
+    let socket = ControlSocket::bind_for(&config.control.socket, config.control.permissions)?;
     let groups = std::mem::take(&mut config.groups);
     for warning in &config.warnings {
         warn!(event = "configuration_warning", "{warning}");
@@ -219,10 +218,6 @@ pub fn run(mut config: Config, file: &Path, machine: &Machine, options: &Options
         write_summary(path, &counters).map_err(|e| RunError::Summary(path.clone(), e))?;
     }
     ended
-}
-
-fn permissions(access: SocketAccess) -> Permissions {
-    Permissions { mode: access.mode, group: access.group }
 }
 
 /// Of the control thread; what may wait for a disk has threads of its own.

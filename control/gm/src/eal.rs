@@ -122,7 +122,7 @@ mod tests {
             links: Vec::new(),
             control: Control {
                 socket: "/run/getvpn/site a.sock".into(),
-                access: getvpn_config::socket::SocketAccess::default(),
+                permissions: getvpn_ctl::Permissions::default(),
                 state: "state".into(),
                 listen: "0.0.0.0:848".parse().expect("an address"),
                 multicast_interface: None,

@@ -18,7 +18,6 @@ pub use getvpn_config::logging;
 pub mod manual;
 pub mod member;
 pub mod metrics;
-pub mod operate;
 pub mod probing;
 pub mod reload;
 pub mod reserve;

@@ -15,9 +15,9 @@ pub use getvpn_config::ConfigError;
 pub use machine::Machine;
 pub use registration::{KeyServer, Limits, Recovery, Registration};
 
-use getvpn_config::socket::{self, SocketAccess};
+use getvpn_config::socket;
 use getvpn_config::{Document, Section, Unique, Value, files, metrics, protocol};
-use getvpn_ctl::DEFAULT_GM_SOCKET;
+use getvpn_ctl::{DEFAULT_GM_SOCKET, Permissions};
 use getvpn_dataplane::{
     Enforce, ExceptionConfig, Idle, LinkConfig, LocalAction, LocalRule, ParkingLimits, SaParams, WithoutSa,
 };
@@ -73,7 +73,7 @@ pub struct Control {
     /// The control socket.
     pub socket: PathBuf,
     /// Who may connect to it.
-    pub access: SocketAccess,
+    pub permissions: Permissions,
     /// The directory of what must survive a restart.
     pub state: PathBuf,
     /// Where datagrams of key servers arrive, and where those to them come from. Port 0 lets the system
@@ -304,7 +304,7 @@ fn control(root: &Section<'_>, file: &Path, base: &Path) -> Result<Control, Conf
     // Beside the keys, so that state and keys move together and no two members share it by accident.
     let mut control = Control {
         socket: DEFAULT_GM_SOCKET.into(),
-        access: SocketAccess::default(),
+        permissions: Permissions::default(),
         state: file.with_extension("state"),
         listen: DEFAULT_LISTEN,
         multicast_interface: None,
@@ -313,7 +313,7 @@ fn control(root: &Section<'_>, file: &Path, base: &Path) -> Result<Control, Conf
     let Some(section) = root.table("control")? else { return Ok(control) };
     let keys = ["socket", "state", "listen", "multicast_interface", "invalid_spi_per_s"];
     section.only(&[&keys[..], &socket::KEYS].concat())?;
-    control.access = socket::access(&section)?;
+    control.permissions = socket::permissions(&section)?;
     if let Some(value) = section.get("socket") {
         control.socket = files::socket(&value, base)?;
     }

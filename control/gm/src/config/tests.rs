@@ -55,7 +55,7 @@ fn what_is_not_said_has_its_default() {
     assert_eq!(config.links[0].mtu, 1500);
     let control = Control {
         socket: "/run/getvpn/gm.sock".into(),
-        access: SocketAccess::default(),
+        permissions: Permissions::default(),
         state: "gm.state".into(),
         listen: "0.0.0.0:848".parse().unwrap(),
         multicast_interface: None,

@@ -2,7 +2,8 @@
 
 use super::Control;
 use crate::probing::Around;
-use crate::{answers, doctor, keys, lookups, operate};
+use crate::{answers, doctor, keys, lookups};
+use getvpn_config::level;
 use getvpn_ctl::reply::{
     Doctor, ExportedSas, ProbePage, Resync, SaDeleted, SpiKnown, Status, Sync, SyncReply,
 };
@@ -92,7 +93,7 @@ impl Control {
             Command::Doctor {} => self.examine(call, now),
             Command::Reload { dry_run } => self.reload(Some(call), dry_run),
             Command::LogLevel { ref level, for_s } => {
-                let answer = operate::log_level(level.as_deref(), for_s, now);
+                let answer = level::answer(level.as_deref(), for_s, now);
                 call.answer(answer);
             }
             Command::ResetCounters {} => {

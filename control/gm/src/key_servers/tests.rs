@@ -69,7 +69,7 @@ impl Bench {
         let random = Box::new(SeededRandom::new(1));
         let control = Control {
             socket: "gm.sock".into(),
-            access: getvpn_config::socket::SocketAccess::default(),
+            permissions: getvpn_ctl::Permissions::default(),
             state: "gm.state".into(),
             listen: "127.0.0.2:848".parse().unwrap(),
             multicast_interface: None,

@@ -13,9 +13,9 @@ pub use peer::{Peer, Peers, Who};
 pub use server::{Bounds, Server};
 
 use crate::core::{Access, GroupSettings, Limits, Settings};
-use getvpn_config::socket::{self, SocketAccess};
+use getvpn_config::socket;
 use getvpn_config::{Document, Section, files, metrics};
-use getvpn_ctl::DEFAULT_KS_SOCKET;
+use getvpn_ctl::{DEFAULT_KS_SOCKET, Permissions};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -27,7 +27,7 @@ pub struct Config {
     /// The control socket.
     pub socket: PathBuf,
     /// Who may connect to it.
-    pub socket_access: SocketAccess,
+    pub permissions: Permissions,
     /// Where metrics are served.
     pub metrics: Option<SocketAddr>,
     /// Who may authenticate; at least one.
@@ -75,7 +75,7 @@ impl Config {
         root.only(&KEYS)?;
         let mut warnings = Vec::new();
         let (server, default_key) = server::read(&root, base, &mut warnings)?;
-        let (socket, socket_access) = control(&root, base)?;
+        let (socket, permissions) = control(&root, base)?;
         let metrics = metrics::read(&root, metrics::KEY_SERVER_PORT, &mut warnings)?;
         let groups = group::read_all(&root, &server.listen, &mut warnings)?;
         let peers = peer::read_all(&root, base, &server, default_key.as_ref(), &groups)?;
@@ -91,7 +91,7 @@ impl Config {
         Ok(Config {
             server,
             socket,
-            socket_access,
+            permissions,
             metrics,
             peers,
             groups,
@@ -114,10 +114,10 @@ fn secrets(root: &Section<'_>, base: &Path) -> Result<Vec<PathBuf>, ConfigError>
     Ok(all)
 }
 
-fn control(root: &Section<'_>, base: &Path) -> Result<(PathBuf, SocketAccess), ConfigError> {
+fn control(root: &Section<'_>, base: &Path) -> Result<(PathBuf, Permissions), ConfigError> {
     let default = || Ok(DEFAULT_KS_SOCKET.into());
-    let Some(section) = root.table("control")? else { return Ok((default()?, SocketAccess::default())) };
+    let Some(section) = root.table("control")? else { return Ok((default()?, Permissions::default())) };
     section.only(&[&["socket"][..], &socket::KEYS].concat())?;
     let path = section.get("socket").map_or_else(default, |value| files::socket(&value, base))?;
-    Ok((path, socket::access(&section)?))
+    Ok((path, socket::permissions(&section)?))
 }

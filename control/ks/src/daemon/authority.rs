@@ -5,11 +5,12 @@ use super::metrics::Figures;
 use super::network::bound;
 use super::shard::{Orders, Shows, ToShard};
 use super::store::Job;
-use super::{answers, drops, operate};
+use super::{answers, drops};
 use crate::config::{Config, ConfigError, Server};
 use crate::core::{Authority, CommandError, FreshKey, MemberId, Now, RekeyWhat, Uptime};
 use crate::doctor;
 use crate::serve::{Directory, endpoint_config, take_event};
+use getvpn_config::level;
 use getvpn_config::service::{Service, status_line};
 use getvpn_ctl::rates::Readings;
 use getvpn_ctl::reply::{MemberChanged, Rekeyed, SyncReply};
@@ -180,7 +181,7 @@ impl Desk {
                 std::thread::spawn(move || call.answer(Ok(doctor::running(file, &sync))));
             }
             Command::LogLevel { level, for_s } => {
-                call.answer(operate::log_level(level.as_deref(), for_s, Instant::now()));
+                call.answer(level::answer(level.as_deref(), for_s, Instant::now()));
             }
             Command::SaList {} => call.answer(Ok(answers::sa_list(&self.authority, Instant::now()))),
             Command::GroupList {} => call.answer(Ok(answers::group_list(&self.authority, Instant::now()))),

@@ -16,7 +16,6 @@ mod drops;
 mod log;
 mod metrics;
 mod network;
-mod operate;
 mod shard;
 mod store;
 
@@ -26,8 +25,8 @@ use crate::serve::{Directory, endpoint_config};
 use crate::store::{FileStore, Store, StoreError};
 use authority::{Desk, Input};
 use getvpn_config::service::Service;
+use getvpn_ctl::Baseline;
 use getvpn_ctl::server::{BindError, ControlSocket, Limits};
-use getvpn_ctl::{Baseline, Permissions};
 use getvpn_gdoi::crypto::SystemRandom;
 use getvpn_metrics::{Listener, Question};
 use network::{Network, NetworkError};
@@ -95,10 +94,7 @@ pub fn run(mut config: Config, file: &Path) -> Result<(), RunError> {
     }
     let mut store = FileStore::open(&config.server.store).map_err(RunError::Store)?;
     let stored = store.load().map_err(RunError::Store)?;
-    let socket = ControlSocket::bind_for(
-        &config.socket,
-        Permissions { mode: config.socket_access.mode, group: config.socket_access.group },
-    )?;
+    let socket = ControlSocket::bind_for(&config.socket, config.permissions)?;
     let metrics = config.metrics.map(Listener::bind).transpose()?;
     let runtime = Runtime::new().map_err(RunError::Runtime)?;
     let shards = thread::available_parallelism().map_or(1, usize::from).min(64);
