@@ -26,7 +26,7 @@ use crate::verdict::DropReason;
 use crate::worker::{Idle, LinkCounts, Signals, Worker};
 
 /// A LAN port wired to a WAN port.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkConfig {
     /// For people.
     pub name: String,

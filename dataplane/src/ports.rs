@@ -121,7 +121,11 @@ impl Wiring {
                 tracing::warn!(event = "mtu", port = name, asked, mtu, "the port takes a smaller MTU only");
             }
         }
-        let own = config.exception.as_ref().map(|own| self.exception(own, &wan, config)).transpose()?;
+        let own = config
+            .exception
+            .as_ref()
+            .map(|own| self.exception(own, &wan, &config.name, &port_config))
+            .transpose()?;
         let (mut from_host, host, host_port) = match own {
             Some((mail, diverter, port)) => (Some(mail), Some(diverter), Some(port)),
             None => (None, None, None),
@@ -166,23 +170,12 @@ impl Wiring {
         &mut self,
         own: &ExceptionConfig,
         wan: &Port,
-        config: &LinkConfig,
+        link: &str,
+        config: &PortConfig,
     ) -> Result<(Mail, Diverter, Port), PortsError> {
-        let port_config = PortConfig {
-            rx_queues: 1,
-            tx_queues: 1,
-            rx_descriptors: DESCRIPTORS,
-            tx_descriptors: DESCRIPTORS,
-            mtu: config.mtu,
-            rss: false,
-            promiscuous: true,
-            pool: Arc::clone(&self.pool),
-        };
-        let port = start_exception(own, wan.info().mac(), &port_config).map_err(fault(
-            &config.name,
-            "exception",
-            &own.device,
-        ))?;
+        let config = PortConfig { rx_queues: 1, tx_queues: 1, rss: false, ..config.clone() };
+        let port = start_exception(own, wan.info().mac(), &config);
+        let port = port.map_err(fault(link, "exception", &own.device))?;
         let (Some(rx), Some(tx)) = (port.rx_queue(0), port.tx_queue(0)) else {
             unreachable!("a port that has just been configured has its queues")
         };

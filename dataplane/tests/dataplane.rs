@@ -196,17 +196,22 @@ fn sent_to(mut frame: Vec<u8>, mac: [u8; 6]) -> Vec<u8> {
     frame
 }
 
-#[test]
-fn what_is_for_this_machine_goes_to_its_exception_port_and_what_it_sends_to_the_wan() {
-    let _alone = cores();
-    let pool = Mempool::new("wire", 2047, 0, 2048, None).unwrap();
-    let (lan, wan, own) =
-        (RingPort::new(1, 1024).unwrap(), RingPort::new(1, 1024).unwrap(), RingPort::new(1, 1024).unwrap());
+/// A data plane with an exception port, the wires of its three ports, and the Ethernet address of that one.
+fn with_exception_port() -> (Dataplane, [RingPort; 3], [u8; 6]) {
+    let [lan, wan, own] = [(); 3].map(|()| RingPort::new(1, 1024).unwrap());
     let mut config = config(&lan, &wan);
     config.links[0].exception = Some(ExceptionConfig { device: own.name().into(), mac: None });
     // Rings keep theirs.
     let mac = Port::by_name(own.name()).unwrap().mac();
-    let mut dataplane = Dataplane::start(eal(), &config, &for_workers(0x1001)).unwrap();
+    let dataplane = Dataplane::start(eal(), &config, &for_workers(0x1001)).unwrap();
+    (dataplane, [lan, wan, own], mac)
+}
+
+#[test]
+fn what_is_for_this_machine_goes_to_its_exception_port_and_what_it_sends_to_the_wan() {
+    let _alone = cores();
+    let pool = Mempool::new("wire", 2047, 0, 2048, None).unwrap();
+    let (mut dataplane, [lan, wan, own], mac) = with_exception_port();
 
     let mut arp = sent_to(udp4(b"who has"), [0xff; 6]);
     arp[12..14].copy_from_slice(&[0x08, 0x06]);
@@ -244,14 +249,8 @@ fn what_is_for_this_machine_goes_to_its_exception_port_and_what_it_sends_to_the_
 fn a_flood_for_this_machine_is_bounded_and_counted() {
     let _alone = cores();
     let pool = Mempool::new("wire", 2047, 0, 2048, None).unwrap();
-    let (lan, wan, own) =
-        (RingPort::new(1, 1024).unwrap(), RingPort::new(1, 1024).unwrap(), RingPort::new(1, 1024).unwrap());
-    let mut config = config(&lan, &wan);
-    config.links[0].exception = Some(ExceptionConfig { device: own.name().into(), mac: None });
-    // Rings keep theirs.
-    let mac = Port::by_name(own.name()).unwrap().mac();
     // Nobody empties the exception port's queue: the control thread is held up.
-    let dataplane = Dataplane::start(eal(), &config, &for_workers(0x1001)).unwrap();
+    let (dataplane, [_lan, wan, _own], mac) = with_exception_port();
     let frames: Vec<_> = (0..600u32).map(|i| sent_to(udp4(&i.to_be_bytes()), mac)).collect();
     for chunk in frames.chunks(dpdk::BURST) {
         let mut burst: Burst = chunk.iter().map(|f| Mbuf::copy_from(&pool, f).unwrap()).collect();

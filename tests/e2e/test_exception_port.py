@@ -11,7 +11,7 @@ import subprocess
 
 import pytest
 
-from bridge import run
+from bridge import cable, run
 from keyserver import GROUP, KEK, PSK, REKEY, TEK, KeyServer, events, ks_configuration, secret
 from member import EAL, Member, configuration
 from oracle import OracleSa, group
@@ -35,20 +35,12 @@ class Site:
         self.run("net", "ip", "link", "add", "bridge", "type", "bridge", "mcast_snooping", "0")
         self.run("net", "ip", "link", "set", "bridge", "up")
         for name, port in (("ks", "eth0"), ("gm-a", "wan"), ("gm-b", "wan")):
-            self.cable("net", f"to-{name}", name, port)
+            cable(self.prefix + "net", f"to-{name}", self.prefix + name, port)
             self.run("net", "ip", "link", "set", f"to-{name}", "master", "bridge")
         self.run("ks", "ip", "addr", "add", f"{KS}/24", "dev", "eth0")
         for name in "ab":
-            self.cable(f"host-{name}", "eth0", f"gm-{name}", "lan")
+            cable(self.prefix + f"host-{name}", "eth0", self.prefix + f"gm-{name}", "lan")
             self.run(f"host-{name}", "ip", "addr", "add", f"{HOST[name]}/16", "dev", "eth0")
-
-    def cable(self, one, one_port, other, other_port):
-        run("ip", "link", "add", one_port, "netns", self.prefix + one, "type", "veth", "peer", "name", other_port, "netns",
-            self.prefix + other)
-        for name, port in ((one, one_port), (other, other_port)):
-            self.run(name, "ethtool", "-K", port, "rx", "off", "tx", "off", "sg", "off", "gso", "off", "tso", "off", "gro",
-                     "off")
-            self.run(name, "ip", "link", "set", port, "up")
 
     def run(self, name, *command):
         run("ip", "netns", "exec", self.prefix + name, *command)

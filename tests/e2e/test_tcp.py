@@ -14,6 +14,7 @@ import time
 
 import pytest
 
+from bridge import cable
 from member import Member, configuration
 from oracle import OracleSa, group
 
@@ -58,21 +59,12 @@ class Net:
             stack.callback(subprocess.run, ["ip", "netns", "del", self.prefix + name], timeout=10)
             if name.startswith("member"):
                 self.run(name, "sysctl", "-q", "net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1")
-        self.cable("host-a", "eth0", "member-a", "lan")
-        self.cable("member-a", "wan", "member-b", "wan")
-        self.cable("member-b", "lan", "host-b", "eth0")
+        cable(self.prefix + "host-a", "eth0", self.prefix + "member-a", "lan")
+        cable(self.prefix + "member-a", "wan", self.prefix + "member-b", "wan")
+        cable(self.prefix + "member-b", "lan", self.prefix + "host-b", "eth0")
         for n, name in enumerate(("host-a", "host-b"), 1):
             self.run(name, "ip", "addr", "add", f"10.1.0.{n}/16", "dev", "eth0")
             self.run(name, "ip", "addr", "add", f"fd00:1::{n}/32", "dev", "eth0", "nodad")
-
-    def cable(self, one, one_port, other, other_port):
-        run("ip", "link", "add", one_port, "netns", self.prefix + one, "type", "veth", "peer", "name", other_port, "netns",
-            self.prefix + other)
-        for name, port in ((one, one_port), (other, other_port)):
-            # Without offloads the frames are what a wire would carry: no larger than the MTU, with checksums.
-            self.run(name, "ethtool", "-K", port, "rx", "off", "tx", "off", "sg", "off", "gso", "off", "tso", "off", "gro",
-                     "off")
-            self.run(name, "ip", "link", "set", port, "mtu", "1500", "up")
 
     def forget_path_mtus(self):
         """A host tells its peer of a path MTU that it has learnt, by its MSS; so each download must find it anew."""

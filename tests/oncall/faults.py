@@ -197,53 +197,53 @@ def storm(work, sa, lan=(), wan=(), again=True, **workers):
         yield gm
 
 
-GM, KS_ = "gm", "ks"
+MEMBER, KEY_SERVER = "gm", "ks"
 
 FAULTS = [
     Fault("wrong pre-shared key", "A new site carries nothing since it was put in.", wrong_psk,
-          [(GM, ["status"]), (KS_, ["drops"])], r"pre-shared-key +[1-9]",
+          [(MEMBER, ["status"]), (KEY_SERVER, ["drops"])], r"pre-shared-key +[1-9]",
           "The member's registration fails in phase 1, and what the key server says in the clear is only a hint. The key server "
           "knows: the keys of the two differ, and the address tells which member's.",
           "Put the same key into `psk_file` at both; the member tries again by itself within a minute, or at once after `resync`."),
     Fault("port down", "A site has gone dark; the other sites see each other.", port_down,
-          [(GM, ["status"])], r"net_memif0\s+down",
+          [(MEMBER, ["status"])], r"net_memif0\s+down",
           "The WAN port has no link: cable, optics, or the switch's port.",
           "Mend the link. The member needs nothing: it goes on when the port does."),
     Fault("expired certificate", "A site cannot register after its restart; yesterday it could.", expired_certificate,
-          [(GM, ["status"]), (GM, ["doctor"])], r"red +certificate of finance +expired",
+          [(MEMBER, ["status"]), (MEMBER, ["doctor"])], r"red +certificate of finance +expired",
           "The key server refuses the member's certificate; the member's own `doctor` says that it has expired.",
           "Issue a new one and name it in gm.toml, or put it where the old one was; then `reload`. The metric "
           "`getvpn_gm_certificate_expiry_timestamp_seconds` warns weeks ahead."),
     Fault("replay storm", "One application stutters; the link is twice as full as usual.", replay_storm,
-          [(GM, ["drops"])], r"replay_(duplicate|stale) +[1-9]",
+          [(MEMBER, ["drops"])], r"replay_(duplicate|stale) +[1-9]",
           "Packets come again that were there already: a loop in the WAN, or somebody replays them. The last offender has the "
           "addresses and the SPI.",
           "Find the loop (a bridge without spanning tree, a mirror port that feeds back). Hosts get each packet once, whatever comes."),
     Fault("MTU black hole", "ssh works, downloads hang.", mtu_black_hole,
-          [(GM, ["drops"])], r"path_mtu +[1-9]",
+          [(MEMBER, ["drops"])], r"path_mtu +[1-9]",
           "Packets of full size do not fit a link between the members once they are encrypted. The router there says so to the host "
           "that sent the packet inside, which knows nothing of ESP: so nobody sends less.",
           "Set `mtu` of the link to what the path carries, on all members; hosts then learn it from their member."),
     Fault("wrong selector", "Traffic from one new subnet does not arrive, although it is encrypted.", wrong_selector,
-          [(GM, ["drops"]), (GM, ["policy", "10.99.0.1", "10.1.0.2"])], r"no rule is for it",
+          [(MEMBER, ["drops"]), (MEMBER, ["policy", "10.99.0.1", "10.1.0.2"])], r"no rule is for it",
           "Authentic packets come in an SA whose selectors do not name their addresses: the sender's policy is wider than this "
           "member's. `policy` says that no rule here is for them.",
           "Add the subnet to the group's selectors at the key server, and `reload` there; with manual SAs, at each member."),
     Fault("core shared with another process", "Latency is up and packets are lost at random, at half of the usual load.",
-          shared_core, [(GM, ["doctor"])], r"shared cores +.* takes \d+ % of core",
+          shared_core, [(MEMBER, ["doctor"])], r"shared cores +.* takes \d+ % of core",
           "Another process runs on a worker's core, and each time the kernel gives it a turn the queue of the port runs over.",
           "Move it away: `isolcpus` or `hugepages/isolate`, and `taskset` for what runs already."),
     Fault("lost rekeys", "One site loses all traffic once an hour, for a moment.", lost_rekeys,
-          [(KS_, ["sync"]), (KS_, ["member", "list", "finance"])], r"b\.example\.net.* behind",
+          [(KEY_SERVER, ["sync"]), (KEY_SERVER, ["member", "list", "finance"])], r"b\.example\.net.* behind",
           "The key server's rekeys to this member are not acknowledged: UDP 848 from the key server does not reach it, often a "
           "firewall that forgets the flow. Packets with the new SPI make the member ask, which heals it each time.",
           "Let UDP 848 through in both directions, or set `dpd_interval_s` below the firewall's time-out."),
     Fault("full mempool", "Packets are lost although the worker is idle most of the time.", full_mempool,
-          [(GM, ["doctor"])], r"red +buffers",
+          [(MEMBER, ["doctor"])], r"red +buffers",
           "All packet buffers are in use: here by fragments that wait for the rest of their datagrams.",
           "Raise `[workers] buffers` (and the hugepages), and find out with `trace` who sends fragments without end."),
     Fault("clock step", "After the site's power cut certificates are refused.", clock_step,
-          [(GM, ["doctor"])], r"clock +was set forward",
+          [(MEMBER, ["doctor"])], r"clock +was set forward",
           "The wall clock was stepped by hours while the member ran. SAs do not care, their lifetimes run by a clock that nobody "
           "steps; certificates, and times in logs, do.",
           "Set up time synchronisation (chrony), and look at `timedatectl`."),

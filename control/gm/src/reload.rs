@@ -87,8 +87,7 @@ impl InForce {
             ("[eal]", old.eal_args == new.eal_args),
             ("[workers]", old.workers == new.workers),
             ("[parking]", old.parking == new.parking),
-            // They have no equality of their own, and all that they are is in their Debug.
-            ("[[link]]", format!("{:?}", old.links) == format!("{:?}", new.links)),
+            ("[[link]]", old.links == new.links),
             ("[control]", old.control == new.control),
             ("[metrics]", old.metrics == new.metrics),
         ] {
