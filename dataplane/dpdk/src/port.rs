@@ -330,7 +330,8 @@ pub(crate) trait Device: std::fmt::Debug + Send + Sync {}
 #[cfg(any(test, feature = "testing"))]
 pub(crate) fn made_here(id: u16, device: std::sync::Weak<dyn Device>) {
     let mut made = lock(&MADE_HERE);
-    made.retain(|(_, weak)| weak.strong_count() > 0);
+    // A number that DPDK gives out again is no longer the older device's, also while that is being dropped.
+    made.retain(|(other, weak)| *other != id && weak.strong_count() > 0);
     made.push((id, device));
 }
 
