@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 
+from bridge import cable
 from keyserver import GROUP, TEK, KeyServer, events, ks_configuration, secret
 from member import Member, configuration
 from test_tcp import Net
@@ -63,7 +64,7 @@ class KeyedNet(Net):
         stack.callback(subprocess.run, ["ip", "netns", "del", ks], timeout=10)
         self.run("ks", "ip", "link", "set", "lo", "up")
         for name, server in SERVER.items():
-            self.cable(f"member-{name}", "ks", "ks", f"member-{name}")
+            cable(f"{self.prefix}member-{name}", "ks", ks, f"member-{name}")
             self.run("ks", "ip", "addr", "add", f"{server}/24", "dev", f"member-{name}")
             self.run(f"member-{name}", "ip", "addr", "add", f"{server[:-1]}2/24", "dev", "ks")
         # Lives are short enough for each renewal to be made: eight generations may be alive.
