@@ -13,6 +13,8 @@ const PACE: Duration = Duration::from_secs(1);
 const RECENT: usize = 10;
 /// What NTP does to a clock bit by bit is less in a second.
 const STEP_MS: u64 = 50;
+/// Seconds for which an SA that went missing is worth a look: rekeys come every few minutes to hours.
+const LATELY_S: u64 = 3600;
 /// Drops a second that are worth telling.
 const DROPS_PER_S: f64 = 1.0;
 
@@ -196,19 +198,24 @@ fn fix(why: &str, key_server: &str) -> String {
     }
 }
 
-/// SAs that went missing: rekeys got lost.
+/// SAs that went missing: rekeys got lost, of late or once.
 fn missing(group: &GroupSync) -> Option<Check> {
     let recovery = &group.recovery;
     let asked = recovery.recovered + recovery.unknown + recovery.refused + recovery.abandoned;
+    let last = group.asked.last().map(|last| last.ago_s);
+    let name = format!("rekeys of {}", group.name);
     let counts = format!(
-        "{} SAs came late and were asked for since the start, {} of them in vain",
-        asked,
-        asked - recovery.recovered.min(asked)
+        "{asked} SAs came late and were asked for since the start, {} of them in vain; the last {}",
+        asked - recovery.recovered.min(asked),
+        last.map_or("long ago".into(), |ago_s| format!("{ago_s} s ago"))
     );
-    (asked > 0).then(|| {
-        let fix = "rekeys get lost on their way: is UDP 848 let through from the key server, and multicast if it uses that? \
-                   `sync` here, and at the key server, where it shows who misses rekeys";
-        Check::yellow(&format!("rekeys of {}", group.name), counts, fix)
+    (asked > 0).then(|| match last {
+        Some(ago_s) if ago_s < LATELY_S => {
+            let fix = "rekeys get lost on their way: is UDP 848 let through from the key server, and multicast if it uses \
+                       that? `sync` here, and at the key server, where it shows who misses rekeys";
+            Check::yellow(&name, counts, fix)
+        }
+        _ => Check::green(&name, counts),
     })
 }
 
@@ -322,7 +329,21 @@ mod tests {
         let mut lossy = group("in-step", None);
         assert_eq!(missing(&lossy), None);
         lossy.recovery.recovered = 3;
-        assert!(missing(&lossy).expect("told").says.starts_with("3 SAs came late"));
+        let last = |ago_s| getvpn_ctl::reply::AskedSpi {
+            spi: getvpn_ctl::Spi(0x1234_5678),
+            why: "packets".into(),
+            tries: 1,
+            missing_ms: 1.5,
+            ago_s,
+            outcome: "recovered".into(),
+        };
+        for (ago_s, colour) in [(59, "yellow"), (LATELY_S - 1, "yellow"), (LATELY_S, "green")] {
+            lossy.asked = vec![last(3 * LATELY_S), last(ago_s)];
+            let check = missing(&lossy).expect("told");
+            assert_eq!(check.state, colour, "{check:?}");
+            assert!(check.says.starts_with("3 SAs came late"), "{check:?}");
+            assert!(check.says.ends_with(&format!("the last {ago_s} s ago")), "{check:?}");
+        }
     }
 
     #[test]

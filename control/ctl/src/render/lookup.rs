@@ -1,6 +1,6 @@
 //! `policy` and `spi` as sentences and tables.
 
-use super::{L, cell, or_dash, sa_detail, section, selectors, sentence, table, unknown_spis};
+use super::{L, cell, duration, or_dash, sa_detail, section, selectors, sentence, table, unknown_spis};
 use crate::reply::{PolicyHit, SpiKnown, UnknownSpis};
 
 /// The reply to `policy`.
@@ -52,8 +52,14 @@ pub fn spi_known(known: &SpiKnown) -> String {
         out.push('\n');
     }
     if !known.asked.is_empty() {
-        let mut asked =
-            table(&[("asked for in", L), ("because", L), ("tries", L), ("outcome", L), ("missing", L)]);
+        let mut asked = table(&[
+            ("asked for in", L),
+            ("because", L),
+            ("tries", L),
+            ("outcome", L),
+            ("missing", L),
+            ("first missed", L),
+        ]);
         for each in &known.asked {
             asked.add_row(vec![
                 cell(&each.group, L),
@@ -61,6 +67,7 @@ pub fn spi_known(known: &SpiKnown) -> String {
                 cell(&each.asked.tries.to_string(), L),
                 cell(&each.asked.outcome, L),
                 cell(&format!("{:.1} ms", each.asked.missing_ms), L),
+                cell(&format!("{} ago", duration(each.asked.ago_s)), L),
             ]);
         }
         section(&mut out, &asked);

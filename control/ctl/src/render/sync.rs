@@ -115,15 +115,22 @@ fn asked(out: &mut String, group: &GroupSync) {
     if group.asking.is_empty() && group.asked.is_empty() {
         return;
     }
-    let mut spis =
-        table(&[("SPI", L), ("asked because", L), ("tries", R), ("missing for", R), ("outcome", L)]);
+    let mut spis = table(&[
+        ("SPI", L),
+        ("asked because", L),
+        ("tries", R),
+        ("missing for", R),
+        ("first missed", R),
+        ("outcome", L),
+    ]);
     for each in group.asking.iter().chain(group.asked.iter().rev()) {
-        let AskedSpi { spi, why, tries, missing_ms, outcome } = each;
+        let AskedSpi { spi, why, tries, missing_ms, ago_s, outcome } = each;
         spis.add_row(vec![
             cell(&spi.to_string(), L),
             cell(why, L),
             cell(&tries.to_string(), R),
             cell(&milliseconds(Some(*missing_ms)), R),
+            cell(&format!("{} ago", duration(*ago_s)), R),
             outcome_cell(outcome),
         ]);
     }

@@ -245,6 +245,7 @@ fn sync_says_what_is_asked_for_and_how_it_went() {
         why: "packets".into(),
         tries: 2,
         missing_ms: 4.25,
+        ago_s: 61,
         outcome: outcome.into(),
     };
     let group = GroupSync {
@@ -286,7 +287,7 @@ fn sync_says_what_is_asked_for_and_how_it_went() {
         "p50 1.9 ms, p99 3.0 ms, at most 12.0 s\n",
         "1,000,000 were asked for already",
         "counted        3 registrations\n",
-        "0x12345678  packets            2       4.2 ms  asking\n",
+        "0x12345678  packets            2       4.2 ms  1 min 1 s ago  asking\n",
         "now                              3       0\n",
         "at most so far                   0   4,500\n",
         "limit                        2,048       0\n",
@@ -334,6 +335,7 @@ fn a_policy_hit_and_an_spi_are_shown_with_what_to_do_and_fit() {
         why: "keys-without-policy".into(),
         tries: 20,
         missing_ms: 12_345_678.9,
+        ago_s: 12_345,
         outcome: "unknown".into(),
     };
     let known = SpiKnown {

@@ -12,7 +12,7 @@ const SUMMARY: &str = r#""spi":"0x1","group":"g","transform":"t","direction":"bo
 const SELECTOR: &str = r#"{"src":"s","dst":"d","protocol":17,"src_port":"p","dst_port":"p"}"#;
 const TOTALS: &str = r#""rx":1,"rx_octets":1,"tx":1,"tx_octets":1,"decrypted":1,"encrypted":1,"bypassed":1,"parked":1,
     "released":1,"fragments":1,"icmp":1,"punts":1,"punts_suppressed":1,"implausible":1,"punts_lost":1,"drops":{"r":1}"#;
-const ASKED: &str = r#"{"spi":"0x1","why":"w","tries":1,"missing_ms":1.5,"outcome":"o"}"#;
+const ASKED: &str = r#"{"spi":"0x1","why":"w","tries":1,"missing_ms":1.5,"ago_s":1,"outcome":"o"}"#;
 const COUNTS: &str = r#"{"answered":1,"answered_together":1,"unknown":1,"ending":1,"not_authorised":1,"rate_limited":1,
     "server_limited":1,"unreachable":1}"#;
 
@@ -101,7 +101,7 @@ fn all() -> Vec<(&'static str, String)> {
             widest(
                 &format!(
                     r#"{{"spi":"0x1","sa":{detail},"unknown":{unknown},"mark":"m","says":"s","asked":[{{"group":"g",
-                    "spi":"0x1","why":"w","tries":1,"missing_ms":1.5,"outcome":"o"}}]}}"#
+                    "spi":"0x1","why":"w","tries":1,"missing_ms":1.5,"ago_s":1,"outcome":"o"}}]}}"#
                 ),
                 spi_known,
             ),

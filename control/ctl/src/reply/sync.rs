@@ -100,6 +100,9 @@ pub struct AskedSpi {
     pub tries: u32,
     /// Milliseconds that it has been missing, or that it was missing until this ended.
     pub missing_ms: f64,
+    /// Seconds since it was first missed.
+    #[serde(default)]
+    pub ago_s: u64,
     /// `asking`, `registering`, or how it ended: `recovered`, `unknown`, `refused`, `abandoned`.
     pub outcome: String,
 }

@@ -84,7 +84,7 @@ impl KeyServers {
     pub fn asked_for(&self, spi: Spi, now: Instant) -> Vec<AskedIn> {
         let of = |group: &Group| {
             let status = group.member.as_ref()?.status(now);
-            let ended = status.asked.iter().rev().map(ended);
+            let ended = status.asked.iter().rev().map(|each| ended(each, now));
             let mut all = status.asking.iter().map(|each| asking(each, now)).chain(ended);
             let asked = all.find(|asked| asked.spi == spi)?;
             Some(AskedIn { group: group.name.clone(), asked })
@@ -98,7 +98,11 @@ impl KeyServers {
         let mut asked = HashMap::new();
         for group in &self.groups {
             let Some(status) = group.member.as_ref().map(|member| member.status(now)) else { continue };
-            let all = status.asked.iter().map(ended).chain(status.asking.iter().map(|a| asking(a, now)));
+            let all = status
+                .asked
+                .iter()
+                .map(|each| ended(each, now))
+                .chain(status.asking.iter().map(|a| asking(a, now)));
             for AskedSpi { spi, tries, outcome, .. } in all {
                 asked.insert(spi.0, format!("{outcome}, {tries} times asked for in {}", group.name));
             }
@@ -161,7 +165,7 @@ impl Group {
             retry_in_ms: status.backs_off_until.map(|at| ms(at.saturating_duration_since(now))),
             kek: status.kek.map(|status| kek(&status, now)),
             asking: status.asking.iter().map(|a| asking(a, now)).collect(),
-            asked: status.asked.iter().map(ended).collect(),
+            asked: status.asked.iter().map(|each| ended(each, now)).collect(),
             pending: status.pending as u64,
             remembered: status.remembered as u64,
             recovery: recovery(&status.recovery),
@@ -192,16 +196,18 @@ fn asking(asking: &Asking, now: Instant) -> AskedSpi {
         why: cause_name(asking.cause).into(),
         tries: asking.tries,
         missing_ms: precise_ms(now.saturating_duration_since(asking.since)),
+        ago_s: now.saturating_duration_since(asking.since).as_secs(),
         outcome: if asking.awaits_registration { "registering" } else { "asking" }.into(),
     }
 }
 
-fn ended(ended: &Ended) -> AskedSpi {
+fn ended(ended: &Ended, now: Instant) -> AskedSpi {
     AskedSpi {
         spi: Spi(ended.spi.0),
         why: cause_name(ended.cause).into(),
         tries: ended.tries,
         missing_ms: precise_ms(ended.after),
+        ago_s: now.saturating_duration_since(ended.since).as_secs(),
         outcome: end_name(ended.end).into(),
     }
 }
