@@ -38,6 +38,11 @@ pub struct Subject {
     pub unix_time: u64,
 }
 
+/// The scripts that fixes name as `hugepages/...`, which is where they are in the source tree, and where Debian's packages
+/// have them.
+const SCRIPTS: &str = "hugepages/";
+const PACKAGED_SCRIPTS: &str = "usr/share/getvpn/hugepages/";
+
 /// Looks at the machine. Takes about a third of a second where there are workers: what else runs on their cores is seen
 /// by watching.
 #[must_use]
@@ -57,5 +62,10 @@ pub fn examine(tree: &Tree, subject: &Subject) -> Vec<Check> {
     checks.push(processor::time_is_kept(tree));
     checks.extend(files::secrets(&subject.secrets));
     checks.extend(files::certificates(subject));
+    if tree.exists(PACKAGED_SCRIPTS) {
+        for fix in checks.iter_mut().filter_map(|check| check.fix.as_mut()) {
+            *fix = fix.replace(SCRIPTS, &format!("/{PACKAGED_SCRIPTS}"));
+        }
+    }
     checks
 }

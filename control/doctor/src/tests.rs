@@ -125,6 +125,15 @@ fn no_hugepages_taken_hugepages_and_hugepages_on_the_other_node() {
 }
 
 #[test]
+fn scripts_are_named_where_the_packages_have_them() {
+    let machine = Machine::good();
+    machine.write("usr/share/getvpn/hugepages/setup", "");
+    machine.write("sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages", "0");
+    let fix = "sudo /usr/share/getvpn/hugepages/setup 2048, or";
+    only(&machine.wrong(&subject()), "red", "hugepages", &["there are none", fix]);
+}
+
+#[test]
 fn a_port_with_the_wrong_driver_without_one_and_one_that_is_not_there() {
     let machine = Machine::good();
     machine.drive(PORTS[1], "ixgbe");
