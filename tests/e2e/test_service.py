@@ -79,6 +79,17 @@ def halted(process, thread):
         ptrace(detach, tid, None, None)
 
 
+def tells_of_reloading(manager, daemon, ctl):
+    """By a signal and by an operator; not of a dry run."""
+    for ask in (lambda: daemon.process.send_signal(signal.SIGHUP), lambda: ctl("reload")):
+        ask()
+        manager.wait_for("RELOADING=1", daemon)
+        manager.wait_for("READY=1", daemon)
+    ctl("reload", "--dry-run")
+    manager.listen()
+    assert not {"RELOADING=1", "READY=1"} & set(manager.heard)
+
+
 def test_a_member_says_that_it_is_ready_that_it_lives_and_that_it_ends(tmp_path, manager):
     with Member(tmp_path, configuration(NULL_PORTS, [GROUP])) as member:
         manager.wait_for("READY=1", member)
@@ -86,6 +97,7 @@ def test_a_member_says_that_it_is_ready_that_it_lives_and_that_it_ends(tmp_path,
         manager.wait_for("STATUS=1 workers; finance manual", member)
         for _ in range(2):
             manager.wait_for("WATCHDOG=1", member, WATCHDOG)
+        tells_of_reloading(manager, member, member.ctl)
         member.ctl("sa", "delete", "0x10001")
         manager.wait_for("STATUS=1 workers; finance no-sa", member)
         assert member.end().status == 0
@@ -115,9 +127,7 @@ def test_a_key_server_says_that_it_is_ready_that_it_lives_and_that_it_ends(tmp_p
         manager.wait_for("STATUS=0 members; finance serving", server)
         for _ in range(2):
             manager.wait_for("WATCHDOG=1", server, WATCHDOG)
-        server.process.send_signal(signal.SIGHUP)
-        manager.wait_for("RELOADING=1", server)
-        manager.wait_for("READY=1", server)
+        tells_of_reloading(manager, server, server.try_ctl)
         server.end()
         manager.listen()
         assert "STOPPING=1" in manager.heard

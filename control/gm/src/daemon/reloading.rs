@@ -28,6 +28,9 @@ impl Control {
             let busy = Fault::new(FaultCode::Busy, "reload: another one is under way; try again");
             return call.into_iter().for_each(|call| call.answer(Err::<(), _>(busy.clone())));
         }
+        if !dry_run {
+            self.service.reloading();
+        }
         let (file, machine) = (self.file.clone(), self.machine.clone());
         let loading = task::spawn_blocking(move || Config::load(&file, &machine));
         self.reloading = Some(Reloading { loading, call, dry_run });
@@ -43,6 +46,9 @@ impl Control {
             }
             Err(panicked) => Err(Fault::new(FaultCode::Internal, panicked.to_string())),
         };
+        if !read.dry_run {
+            self.service.ready();
+        }
         match &result {
             Err(fault) => {
                 error!(event = "reload_failed", error = %fault, "the configuration stays as it was: {fault}")

@@ -13,7 +13,7 @@ use crate::serve::{Directory, endpoint_config, take_event};
 use getvpn_config::level;
 use getvpn_config::service::{Service, status_line};
 use getvpn_ctl::rates::Readings;
-use getvpn_ctl::reply::{MemberChanged, Rekeyed, SyncReply};
+use getvpn_ctl::reply::{MemberChanged, Rekeyed, Reloaded, SyncReply};
 use getvpn_ctl::server::Call;
 use getvpn_ctl::{Baseline, Command, Fault, FaultCode};
 use getvpn_gdoi::crypto::SystemRandom;
@@ -143,11 +143,9 @@ impl Desk {
                 question.answer(Figures::gather(&self.authority, &self.counters, server, waiting, started));
             }
             Input::Reload => {
-                self.service.reloading();
                 if let Err(error) = self.reload(false) {
                     error!(event = "reload_failed", %error, "the configuration stays as it was: {error}");
                 }
-                self.service.ready();
             }
             Input::Stop => {
                 self.service.stopping();
@@ -252,7 +250,17 @@ impl Desk {
     }
 
     /// Reads the configuration again, and does what it says or only tells.
-    fn reload(&mut self, dry_run: bool) -> Result<getvpn_ctl::reply::Reloaded, ConfigError> {
+    fn reload(&mut self, dry_run: bool) -> Result<Reloaded, ConfigError> {
+        if dry_run {
+            return self.read_again(true);
+        }
+        self.service.reloading();
+        let reloaded = self.read_again(false);
+        self.service.ready();
+        reloaded
+    }
+
+    fn read_again(&mut self, dry_run: bool) -> Result<Reloaded, ConfigError> {
         let mut config = Config::load(&self.file)?;
         for address in &mut config.server.listen {
             *address = bound(&self.listen, *address);
@@ -290,7 +298,7 @@ impl Desk {
             }
             info!(event = "reloaded", changes = changes.len(), "the configuration has been read again");
         }
-        Ok(getvpn_ctl::reply::Reloaded { dry_run, changes, needs_restart: Vec::new(), warnings })
+        Ok(Reloaded { dry_run, changes, needs_restart: Vec::new(), warnings })
     }
 }
 
