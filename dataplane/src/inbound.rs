@@ -20,7 +20,6 @@ use crate::reassembly::Fragments;
 use crate::replay::Replay;
 use crate::sa::{Mode, Sa};
 use crate::snapshot::TableEntry;
-use crate::spi_table::SpiTable;
 use crate::transform::{OpenJob, open_burst};
 use crate::unwrap::unwrap;
 use crate::verdict::DropReason;
@@ -32,6 +31,59 @@ pub struct Inbound {
     mtu: usize,
     fragments: Fragments,
     fragmenter: Fragmenter,
+}
+
+/// What a burst holds, by where it goes.
+struct Sorted<'s> {
+    secured: Secured<'s>,
+    /// ESP with an SPI that no SA has, if it is not turned away where it is found.
+    strangers: Lane,
+    clear: Lane,
+    /// Whether it is turned away where it is found, which saves a flood a tenth of its cost. Not where policy
+    /// or a probe looks at each first, or its time is taken.
+    at_once: bool,
+}
+
+/// ESP whose SA there is. It is told from the rest before anything is done with it: in a flood of unknown SPIs
+/// each stage that meets both would mostly find what is not for it, and guess wrong about it.
+struct Secured<'s> {
+    lane: Lane,
+    /// The nth is of the nth packet.
+    entries: ArrayVec<&'s TableEntry, BURST>,
+}
+
+impl<'s> Sorted<'s> {
+    #[inline]
+    fn new(cx: &Context<'_>) -> Self {
+        let at_once = !(cx.snapshot.policy.has_exemptions() || cx.tap.is_on() || cx.meter.is_timing());
+        Sorted { secured: Secured::new(), strangers: Lane::new(), clear: Lane::new(), at_once }
+    }
+
+    /// Adds a whole ESP packet.
+    #[inline(always)]
+    fn push_esp(&mut self, mbuf: Mbuf, headers: Headers, frames: u16, cx: &mut Context<'s>) {
+        let Some((spi, _)) = esp::header(esp_of(&mbuf, &headers)) else {
+            return cx.drop_frames(mbuf, DropReason::EspTruncated, frames);
+        };
+        match cx.snapshot.sas.get(spi) {
+            Some(entry) => self.secured.push(mbuf, headers, frames, entry),
+            None if self.at_once => turn_away(mbuf, &headers, frames, spi, cx),
+            None => self.strangers.push(mbuf, headers, frames),
+        }
+    }
+}
+
+impl<'s> Secured<'s> {
+    #[inline]
+    fn new() -> Self {
+        Secured { lane: Lane::new(), entries: ArrayVec::new() }
+    }
+
+    #[inline(always)]
+    fn push(&mut self, mbuf: Mbuf, headers: Headers, frames: u16, entry: &'s TableEntry) {
+        self.lane.push(mbuf, headers, frames);
+        self.entries.push(entry);
+    }
 }
 
 /// How many bursts of packets whose SA has come go on before one that was received: so what waited gets
@@ -56,25 +108,46 @@ impl Inbound {
             self.resume(cx, lan);
         }
         let received = burst.len();
-        let mut secured = Lane::new();
-        let mut clear = Lane::new();
+        let mut sorted = Sorted::new(cx);
         for mbuf in burst.drain(..) {
-            self.sort(mbuf, cx, lan, &mut secured, &mut clear);
+            self.sort(mbuf, cx, lan, &mut sorted);
         }
         cx.meter.lap(Stage::WanParse, received);
+        let Sorted { secured, strangers, clear, .. } = &mut sorted;
         if cx.tap.is_on() {
-            cx.probe_arrivals(&mut secured, &mut clear, None);
+            cx.probe_arrivals([&mut secured.lane, strangers, clear], None);
         }
         if !clear.is_empty() {
             let packets = clear.mbufs.len();
-            admit_clear(&mut clear, cx, lan);
+            admit_clear(clear, cx, lan);
             cx.meter.lap(Stage::WanPolicy, packets);
         }
         if behind {
-            hold_back(&mut secured, cx);
+            hold_back(secured, cx);
         }
-        if !secured.is_empty() {
-            self.open(&mut secured, cx, lan);
+        self.finish(secured, strangers, cx, lan);
+    }
+
+    /// ESP goes its way.
+    #[inline(always)]
+    fn finish(
+        &mut self,
+        secured: &mut Secured<'_>,
+        strangers: &mut Lane,
+        cx: &mut Context<'_>,
+        lan: &mut Egress,
+    ) {
+        if cx.tap.is_on() {
+            cx.probe_keeps(&mut secured.lane);
+            cx.probe_keeps(strangers);
+        }
+        if !secured.lane.is_empty() {
+            self.open(secured, cx, lan);
+        }
+        if !strangers.is_empty() {
+            let packets = strangers.mbufs.len();
+            self.turn_away_all(strangers, cx, lan);
+            cx.meter.lap(Stage::Strangers, packets);
         }
     }
 
@@ -119,19 +192,16 @@ impl Inbound {
             let frames = lane.frames.iter().copied().map(u64::from).sum::<u64>();
             cx.tally.parked -= frames;
             cx.tally.released += frames;
-            self.open(&mut lane, cx, lan);
+            let mut sorted = Sorted::new(cx);
+            for (mbuf, headers, frames) in lane.drain() {
+                sorted.push_esp(mbuf, *headers, frames, cx);
+            }
+            self.finish(&mut sorted.secured, &mut sorted.strangers, cx, lan);
         }
     }
 
     #[inline]
-    fn sort(
-        &mut self,
-        mbuf: Mbuf,
-        cx: &mut Context<'_>,
-        lan: &mut Egress,
-        secured: &mut Lane,
-        clear: &mut Lane,
-    ) {
+    fn sort<'s>(&mut self, mbuf: Mbuf, cx: &mut Context<'s>, lan: &mut Egress, sorted: &mut Sorted<'s>) {
         let Some(mbuf) = cx.contiguous(mbuf, 1) else { return };
         let headers = match parse(mbuf.data()) {
             Parsed::Ip(headers) => headers,
@@ -139,33 +209,28 @@ impl Inbound {
             Parsed::Malformed(reason) => return cx.drop(mbuf, reason),
         };
         if headers.protocol != protocol::ESP {
-            return clear.push(mbuf, headers, 1);
+            return sorted.clear.push(mbuf, headers, 1);
         }
         if headers.fragment == Fragment::None {
-            return secured.push(mbuf, headers, 1);
+            return sorted.push_esp(mbuf, headers, 1, cx);
         }
         if let Some(whole) = self.fragments.push(mbuf, &headers, cx) {
-            secured.push(whole.mbuf, whole.headers, whole.frames);
+            sorted.push_esp(whole.mbuf, whole.headers, whole.frames, cx);
         }
     }
 
     #[inline(never)]
-    fn open(&mut self, lane: &mut Lane, cx: &mut Context<'_>, lan: &mut Egress) {
-        if cx.tap.is_on() {
-            cx.probe_keeps(lane);
-        }
-        let table = &cx.snapshot.sas;
+    fn open(&mut self, Secured { lane, entries }: &mut Secured<'_>, cx: &mut Context<'_>, lan: &mut Egress) {
         let mut fates = ArrayVec::<Fate<'_>, BURST>::new();
-        for (mbuf, headers) in lane.iter() {
-            fates.push(admit(esp_of(mbuf, headers), table, cx.worker));
+        for ((mbuf, headers), entry) in lane.iter().zip(&*entries) {
+            fates.push(admit(esp_of(mbuf, headers), entry, cx.worker));
         }
         let packets = lane.mbufs.len();
-        cx.meter.lap(Stage::Lookup, packets);
+        cx.meter.lap(Stage::Admit, packets);
         decipher(lane, &mut fates, cx.worker);
         cx.meter.lap(Stage::Open, packets);
         commit(lane, &mut fates, cx.worker);
         cx.meter.lap(Stage::Replay, packets);
-        let mut strangers = Lane::new();
         for ((mut mbuf, headers, frames), fate) in lane.drain().zip(&fates) {
             match fate.and_then(|sa| take_out(&mut mbuf, headers, sa, cx.worker)) {
                 Ok(()) if frames > 1 && fate.is_ok_and(|sa| sa.mode() == Mode::Transport) => {
@@ -174,22 +239,16 @@ impl Inbound {
                     self.fragmenter.send_reassembled(mbuf, opened, frames, self.mtu, cx, lan);
                 }
                 Ok(()) => lan.push(mbuf, Outgoing::Decrypted, frames, cx),
-                Err(DropReason::UnknownSpi) => strangers.push(mbuf, *headers, frames),
                 Err(reason) => cx.drop_frames(mbuf, reason, frames),
             }
         }
         cx.meter.lap(Stage::Unwrap, packets);
-        if !strangers.is_empty() {
-            let packets = strangers.mbufs.len();
-            self.turn_away(&mut strangers, cx, lan);
-            cx.meter.lap(Stage::Strangers, packets);
-        }
     }
 
-    /// Packets with an SPI that no SA has: told to the control thread, which may ask the key server for it.
-    /// A local rule may exempt ESP that is not the group's, such as a host's own tunnel.
+    /// Packets with an SPI that no SA has are turned away, unless a local rule exempts ESP that is not the
+    /// group's, such as a host's own tunnel.
     #[inline(never)]
-    fn turn_away(&mut self, lane: &mut Lane, cx: &mut Context<'_>, lan: &mut Egress) {
+    fn turn_away_all(&mut self, lane: &mut Lane, cx: &mut Context<'_>, lan: &mut Egress) {
         let policy = &cx.snapshot.policy;
         let mut rules = [0; BURST];
         if policy.has_exemptions() {
@@ -205,34 +264,42 @@ impl Inbound {
                 }
                 continue;
             }
-            let bay = bay_of(&mbuf, headers, cx.link);
-            let plausibility = cx.snapshot.spi_test.of(bay.spi);
-            let addresses = || (headers.source(mbuf.data()), headers.destination(mbuf.data()));
-            let punted = cx.punts.unknown_spi(bay.spi, plausibility, cx.link, cx.now, addresses);
-            match punted {
-                Punted::Sent => cx.tally.punts += 1,
-                Punted::Told | Punted::Suppressed => cx.tally.punts_suppressed += 1,
-                Punted::Lost => cx.tally.punts_lost += 1,
-            }
-            let may_wait = match plausibility {
-                Plausibility::Plausible => true,
-                // Only when the control thread knows of it.
-                Plausibility::Unverifiable => matches!(punted, Punted::Sent | Punted::Told),
-                Plausibility::Implausible => {
-                    cx.tally.implausible += u64::from(frames);
-                    false
-                }
-            };
-            if !may_wait || !cx.lot.is_open() {
-                cx.drop_frames(mbuf, DropReason::UnknownSpi, frames);
-            } else if let Err(mbuf) = park(bay, mbuf, headers, frames, cx) {
-                cx.drop_frames(mbuf, DropReason::ParkingFull, frames);
-            }
+            let spi = bay_of(&mbuf, headers, cx.link).spi;
+            turn_away(mbuf, headers, frames, spi, cx);
         }
     }
 }
 
+/// A packet with an SPI that no SA has: told to the control thread, which may ask the key server for it.
+#[inline(always)]
+fn turn_away(mbuf: Mbuf, headers: &Headers, frames: u16, spi: u32, cx: &mut Context<'_>) {
+    let plausibility = cx.snapshot.spi_test.of(spi);
+    let addresses = || (headers.source(mbuf.data()), headers.destination(mbuf.data()));
+    let punted = cx.punts.unknown_spi(spi, plausibility, cx.link, cx.now, addresses);
+    match punted {
+        Punted::Sent => cx.tally.punts += 1,
+        Punted::Told | Punted::Suppressed => cx.tally.punts_suppressed += 1,
+        Punted::Lost => cx.tally.punts_lost += 1,
+    }
+    let may_wait = match plausibility {
+        Plausibility::Plausible => true,
+        // Only when the control thread knows of it.
+        Plausibility::Unverifiable => matches!(punted, Punted::Sent | Punted::Told),
+        Plausibility::Implausible => {
+            cx.tally.implausible += u64::from(frames);
+            false
+        }
+    };
+    if !may_wait || !cx.lot.is_open() {
+        return cx.drop_frames(mbuf, DropReason::UnknownSpi, frames);
+    }
+    if let Err(mbuf) = park(Bay { link: cx.link, spi }, mbuf, headers, frames, cx) {
+        cx.drop_frames(mbuf, DropReason::ParkingFull, frames);
+    }
+}
+
 /// Lets a packet wait.
+#[inline(never)]
 fn park(bay: Bay, mbuf: Mbuf, headers: &Headers, frames: u16, cx: &mut Context<'_>) -> Result<(), Mbuf> {
     if cx.tap.is_on() {
         cx.probe_notes(&mbuf, Point::Parked);
@@ -251,16 +318,16 @@ fn park(bay: Bay, mbuf: Mbuf, headers: &Headers, frames: u16, cx: &mut Context<'
 /// there is room.
 #[cold]
 #[inline(never)]
-fn hold_back(lane: &mut Lane, cx: &mut Context<'_>) {
-    let mut others = Lane::new();
-    for (mbuf, headers, frames) in lane.drain() {
+fn hold_back(secured: &mut Secured<'_>, cx: &mut Context<'_>) {
+    let mut others = Secured::new();
+    for ((mbuf, headers, frames), entry) in secured.lane.drain().zip(&secured.entries) {
         let bay = bay_of(&mbuf, headers, cx.link);
         let parked = if cx.lot.holds(bay) { park(bay, mbuf, headers, frames, cx) } else { Err(mbuf) };
         if let Err(mbuf) = parked {
-            others.push(mbuf, *headers, frames);
+            others.push(mbuf, *headers, frames, entry);
         }
     }
-    *lane = others;
+    *secured = others;
 }
 
 /// Drops what `take` takes out of the lot, a burst at a time, until that is nothing.
@@ -309,9 +376,8 @@ fn admit_clear(lane: &mut Lane, cx: &mut Context<'_>, lan: &mut Egress) {
 
 /// Everything that can be refused before the cryptography.
 #[inline(always)]
-fn admit<'s>(esp: &[u8], table: &'s SpiTable<TableEntry>, worker: usize) -> Fate<'s> {
-    let (spi, seq) = esp::header(esp).ok_or(DropReason::EspTruncated)?;
-    let entry = table.get(spi).ok_or(DropReason::UnknownSpi)?;
+fn admit<'s>(esp: &[u8], entry: &'s TableEntry, worker: usize) -> Fate<'s> {
+    let (_, seq) = esp::header(esp).ok_or(DropReason::EspTruncated)?;
     let sa = &*entry.sa;
     let admitted = if !entry.receives {
         Err(DropReason::SaDirection)

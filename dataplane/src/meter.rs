@@ -56,9 +56,9 @@ macro_rules! stages {
 
 stages! {
     WanReceive, Wan, "receive", "taking a burst from the port, and polling those that had none";
-    WanParse, Wan, "parse", "headers found; fragments put together";
+    WanParse, Wan, "parse", "headers found, and the SA by its SPI; fragments put together";
     WanPolicy, Wan, "policy", "cleartext that may come in told from what may not";
-    Lookup, Wan, "lookup", "the SA by its SPI, and the first look at its replay window";
+    Admit, Wan, "admit", "what can be refused before the cryptography: direction, length, a first look at the replay window";
     Open, Wan, "open", "integrity and decryption";
     Replay, Wan, "replay", "the replay windows moved on by what was authentic";
     Unwrap, Wan, "unwrap", "ESP taken off, selectors checked";
@@ -199,6 +199,12 @@ impl Meter {
         }
         (self.began, self.last) = (now, now);
         self.timing = now >= self.next;
+    }
+
+    /// Whether this turn's stages are timed.
+    #[inline(always)]
+    pub(crate) fn is_timing(&self) -> bool {
+        self.timing
     }
 
     /// A burst has been received.

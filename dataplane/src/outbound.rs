@@ -101,7 +101,7 @@ impl Outbound {
         policy.classify(packets.subjects(), &mut rules);
         cx.meter.lap(Stage::LanPolicy, classified);
         if cx.tap.is_on() {
-            cx.probe_arrivals(&mut packets, &mut Lane::new(), Some(&rules));
+            cx.probe_arrivals([&mut packets], Some(&rules));
         }
         let mut wrapped = Wrapped { mbufs: Burst::new(), details: ArrayVec::new() };
         for ((mbuf, headers, frames), rule) in packets.drain().zip(&rules) {

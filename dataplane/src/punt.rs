@@ -9,6 +9,7 @@ mod tests;
 use std::{
     collections::hash_map::RandomState,
     hash::{BuildHasher, Hasher},
+    mem,
     net::IpAddr,
 };
 
@@ -80,6 +81,7 @@ pub struct PuntSender {
     /// Random and odd, so that nobody can choose SPIs that crowd out another.
     multiplier: u64,
     recent: Box<[Set; SETS]>,
+    candidates: Box<[u32; CANDIDATES]>,
     unverifiable: Trickle,
     implausible: Trickle,
 }
@@ -88,6 +90,11 @@ pub struct PuntSender {
 const SETS: usize = 256;
 /// ... of this many.
 const WAYS: usize = 4;
+
+/// SPIs of which one packet came while messages are short, each where its hash says, the last one: so a flood
+/// of others must bring as many within the time between two packets of a real one to hide it. Few enough for
+/// the first-level cache.
+const CANDIDATES: usize = 2048;
 
 /// One cache line.
 #[derive(Clone, Copy, Debug, Default)]
@@ -108,9 +115,10 @@ impl PuntSender {
     fn new(ring: Producer<WORDS>, worker: u16, interval: u64) -> Self {
         let multiplier = RandomState::new().build_hasher().finish() | 1;
         let recent = Box::new([Set::default(); SETS]);
+        let candidates = Box::new([0; CANDIDATES]);
         let unverifiable = Trickle::new(UNVERIFIABLE, interval);
         let implausible = Trickle::new(IMPLAUSIBLE, interval);
-        Self { ring, worker, interval, multiplier, recent, unverifiable, implausible }
+        Self { ring, worker, interval, multiplier, recent, candidates, unverifiable, implausible }
     }
 
     /// Reports a packet with an unknown SPI that came at `now` (cycles). `addresses` gives source and
@@ -126,17 +134,31 @@ impl PuntSender {
         if plausibility == Plausibility::Implausible && !self.implausible.has(true, now) {
             return Punted::Suppressed;
         }
-        let set = &mut self.recent[set_of(spi, self.multiplier)];
-        let Some(entry) = choose(set, spi, now) else { return Punted::Suppressed };
-        if entry.spi != spi {
-            *entry = Recent { spi, ..Recent::default() };
-        }
+        let hash = u64::from(spi).wrapping_mul(self.multiplier);
+        let Set(set) = &mut self.recent[top_bits(hash, SETS)];
+        let rationed = plausibility == Plausibility::Unverifiable;
+        let entry = if let Some(known) = set.iter().position(|entry| entry.spi == spi) {
+            &mut set[known]
+        } else {
+            let mut came_before = 0;
+            if rationed && !self.unverifiable.has(false, now) {
+                let candidate = &mut self.candidates[top_bits(hash, CANDIDATES)];
+                if mem::replace(candidate, spi) != spi {
+                    return Punted::Suppressed;
+                }
+                (*candidate, came_before) = (0, 1);
+            }
+            // An entry within its interval is never given away.
+            let oldest = set.iter_mut().min_by_key(|entry| entry.due).filter(|oldest| oldest.due <= now);
+            let Some(oldest) = oldest else { return Punted::Suppressed };
+            *oldest = Recent { spi, hits: came_before, due: 0 };
+            oldest
+        };
         entry.hits = entry.hits.saturating_add(1);
         if now < entry.due {
             return Punted::Told;
         }
-        let again = entry.hits > 1 || entry.due > 0;
-        if plausibility == Plausibility::Unverifiable && !self.unverifiable.has(again, now) {
+        if rationed && !self.unverifiable.has(true, now) {
             return Punted::Suppressed;
         }
         let (source, destination) = addresses();
@@ -157,25 +179,16 @@ impl PuntSender {
 
     /// Packets with this SPI have found an SA: if it is missing again, that is news at once.
     pub(crate) fn forget(&mut self, spi: u32) {
-        let Set(set) = &mut self.recent[set_of(spi, self.multiplier)];
+        let hash = u64::from(spi).wrapping_mul(self.multiplier);
+        let Set(set) = &mut self.recent[top_bits(hash, SETS)];
         set.iter_mut().filter(|entry| entry.spi == spi).for_each(|entry| *entry = Recent::default());
     }
 }
 
-/// The set that `spi` belongs to.
-#[expect(clippy::cast_possible_truncation, reason = "eight bits are left")]
-fn set_of(spi: u32, multiplier: u64) -> usize {
-    (u64::from(spi).wrapping_mul(multiplier) >> (u64::BITS - SETS.ilog2())) as usize
-}
-
-/// The entry of `spi`, or else the one that has been due for longest: an entry within its interval is never
-/// given away.
-#[inline]
-fn choose(Set(set): &mut Set, spi: u32, now: u64) -> Option<&mut Recent> {
-    if let Some(known) = set.iter().position(|entry| entry.spi == spi) {
-        return set.get_mut(known);
-    }
-    set.iter_mut().min_by_key(|entry| entry.due).filter(|oldest| oldest.due <= now)
+/// Where a hash belongs among `places`, a power of two: a multiplication mixes the top bits best.
+#[expect(clippy::cast_possible_truncation, reason = "below `places`")]
+fn top_bits(hash: u64, places: usize) -> usize {
+    (hash >> (u64::BITS - places.ilog2())) as usize
 }
 
 /// So many messages an interval, with as many in store.

@@ -31,26 +31,26 @@ impl Context<'_> {
         }
     }
 
-    /// Looks at packets that have arrived, in turn at those of either lane; the nth of `rules` is the rule of the
-    /// nth of the first, where policy was asked.
+    /// Looks at packets that have arrived, in turn at those of each lane; the nth of `rules` is the rule of the
+    /// nth packet, where policy was asked.
     #[cold]
     #[inline(never)]
-    pub(crate) fn probe_arrivals(
+    pub(crate) fn probe_arrivals<const LANES: usize>(
         &mut self,
-        first: &mut Lane,
-        second: &mut Lane,
+        mut lanes: [&mut Lane; LANES],
         rules: Option<&[u32; BURST]>,
     ) {
         // What is looked for by its drop is found there; of another way or link there is nothing to find.
         if !self.probe_follows() {
             return;
         }
-        let (ones, others) = (first.mbufs.len(), second.mbufs.len());
-        let begin = self.tap.begins_at(ones + others, self.link, self.now);
-        let (one, other) = (begin % ones.max(1), begin % others.max(1));
-        for n in 0..ones.max(others) {
-            self.probe_arrival(first, n, one, rules);
-            self.probe_arrival(second, n, other, None);
+        let counts = lanes.each_ref().map(|lane| lane.mbufs.len());
+        let begin = self.tap.begins_at(counts.iter().sum(), self.link, self.now);
+        let longest = counts.into_iter().max().unwrap_or(0);
+        for n in 0..longest {
+            for (lane, count) in lanes.iter_mut().zip(counts) {
+                self.probe_arrival(lane, n, begin % count.max(1), rules);
+            }
         }
     }
 
