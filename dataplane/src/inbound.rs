@@ -139,7 +139,6 @@ impl Inbound {
     ) {
         if cx.tap.is_on() {
             cx.probe_keeps(&mut secured.lane);
-            cx.probe_keeps(strangers);
         }
         if !secured.lane.is_empty() {
             self.open(secured, cx, lan);

@@ -126,6 +126,31 @@ fn off_again_it_tells_nothing_and_a_new_one_knows_nothing_of_the_packets_of_the_
 }
 
 #[test]
+fn a_forged_packet_is_told_as_it_came_whatever_came_with_it() {
+    let state = plain(Mode::Tunnel);
+    let sealed = Member::new(&state, 1500).lan_in(&[udp4(b"one")]).wan.remove(0);
+    let spi_at = sealed.windows(4).position(|octets| octets == SPI.to_be_bytes()).unwrap();
+    let (mut forged, mut unknown) = (sealed.clone(), sealed);
+    *forged.last_mut().unwrap() ^= 1;
+    unknown[spi_at] ^= 0x40;
+    let by_reason = ProbeFilter { drop: Some(DropReason::Authentication), ..ProbeFilter::default() };
+    for filter in [by_reason, ProbeFilter { spi: Some(SPI), ..ProbeFilter::default() }] {
+        let mut b = watching(&state, filter);
+        b.wan_in(&[&unknown, &forged, &unknown].map(Clone::clone));
+        let events = told(&mut b);
+        let last = events.last().unwrap();
+        assert_eq!(
+            (last.point, last.facts.spi),
+            (Point::Dropped(DropReason::Authentication), if filter.drop.is_some() { SPI } else { 0 })
+        );
+        let first = &events[0];
+        // Of one that is opened in place a beginning is kept.
+        assert!(!first.octets.is_empty() && forged.starts_with(&first.octets), "{first:?}");
+        assert_eq!(b.probe.counts().matched, 1);
+    }
+}
+
+#[test]
 fn decisions_are_those_of_the_policy() {
     let rule = |net: &str, action| LocalRule {
         selector: Selector::between(prefix("10.0.0.0/8"), prefix(net)),

@@ -11,7 +11,7 @@ from oracle import ETHERNET, OracleSa, group
 
 SA = OracleSa(0x6100)
 STAGES = {
-    "inbound": {"receive", "parse", "lookup", "open", "replay", "unwrap", "transmit"},
+    "inbound": {"receive", "parse", "admit", "open", "replay", "unwrap", "transmit"},
     "outbound": {"receive", "parse", "policy", "wrap", "seal", "transmit"},
 }
 
