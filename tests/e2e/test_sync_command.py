@@ -59,7 +59,7 @@ def test_both_sides_show_that_an_sa_was_missing_and_how_that_ended(tmp_path):
         assert at_server["invalid_spi"]["answered"] == it["invalid_spi"]["answered"]
         assert at_server["limits"] == {"member_per_s": 10, "server_per_s": 2000}
 
-        assert re.search(rf"{spi} +packets +\d+ +[\d.]+ ms +recovered", human(b.work, "gm.sock"))
+        assert re.search(rf"{spi} +packets +\d+ +[\d.]+ ms +\d+ s ago +recovered", human(b.work, "gm.sock"))
         assert f"{spi}, " in human(tmp_path, "ks.sock")
 
 
