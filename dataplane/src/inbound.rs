@@ -289,7 +289,7 @@ fn turn_away(mbuf: Mbuf, headers: &Headers, frames: u16, spi: u32, cx: &mut Cont
             false
         }
     };
-    if !may_wait || !cx.lot.is_open() {
+    if !may_wait || !cx.lot.is_open() || cx.snapshot.spi_test.is_fruitless(spi) {
         return cx.drop_frames(mbuf, DropReason::UnknownSpi, frames);
     }
     if let Err(mbuf) = park(Bay { link: cx.link, spi }, mbuf, headers, frames, cx) {

@@ -25,6 +25,8 @@ pub struct SpiTest {
     /// the mark of each packet's would double what a forged one costs. 255 of 256 go no further.
     marks: Arc<[Marks]>,
     others: bool,
+    /// Sorted.
+    fruitless: Arc<[u32]>,
 }
 
 #[derive(Clone)]
@@ -76,7 +78,29 @@ impl SpiTest {
         SpiTest {
             marks: tried.iter().map(|key| known(key).unwrap_or_else(|| key.all_marks())).collect(),
             others,
+            fruitless: Arc::clone(&self.fruitless),
         }
+    }
+
+    /// The same, and these SPIs are of no use to wait for.
+    #[must_use]
+    pub fn with_fruitless(self, spis: impl IntoIterator<Item = u32>) -> Self {
+        let mut spis: Vec<u32> = spis.into_iter().collect();
+        spis.sort_unstable();
+        spis.dedup();
+        SpiTest { fruitless: spis.into(), ..self }
+    }
+
+    /// SPIs that packets do not wait for, whatever they look like: the key servers were asked, and no SA came.
+    #[must_use]
+    pub fn fruitless(&self) -> &[u32] {
+        &self.fruitless
+    }
+
+    /// Whether `spi` is one of them.
+    #[must_use]
+    pub fn is_fruitless(&self, spi: u32) -> bool {
+        self.fruitless.binary_search(&spi).is_ok()
     }
 
     /// What can be said of `spi`.
@@ -272,6 +296,15 @@ mod tests {
         assert_eq!(test.of(255), Plausibility::Implausible);
         assert_eq!(SpiTest::default().of(spi), Plausibility::Implausible);
         assert_eq!(format!("{test:?}"), "SpiTest { keys: 1, others: true }");
+    }
+
+    #[test]
+    fn what_is_fruitless_stays_so_when_keys_are_renewed() {
+        let test = SpiTest::new([key(1)], false).with_fruitless([9, 3, 3, 700]);
+        let renewed = test.renewed([key(2)], false);
+        assert_eq!(renewed.fruitless(), [3, 9, 700]);
+        assert!(renewed.is_fruitless(9) && !renewed.is_fruitless(4));
+        assert!(renewed.with_fruitless([]).fruitless().is_empty());
     }
 
     #[test]

@@ -143,6 +143,27 @@ fn where_spis_are_marked_only_those_with_a_right_mark_wait() {
 }
 
 #[test]
+fn what_the_key_server_does_not_know_takes_nobodys_room() {
+    let key = SpiKey::new(b"sixteen octets!!");
+    let [vain, real] = [7, 8].map(|number| key.spi(number).unwrap());
+    let spi_test = SpiTest::new([key], false);
+    let told = PolicyState { spi_test: spi_test.clone().with_fruitless([vain, 1]), ..state(&[]) };
+    let mut b = Member::new(&told, 1500);
+    let frames = numbered(40);
+    b.wan_in(&sealed(&sa(vain), &frames));
+    assert_eq!((b.tally.parked, b.drops(DropReason::UnknownSpi)), (0, 40));
+    assert_eq!(b.punts.drain().count(), 1, "it is told nevertheless");
+    b.wan_in(&sealed(&sa(real), &frames));
+    assert_eq!(b.tally.parked, 40);
+    // After a while it may be asked for again.
+    b.publish(&PolicyState { spi_test, ..state(&[]) });
+    b.wan_in(&sealed(&sa(vain), &frames));
+    assert_eq!(b.tally.parked, 80);
+    b.drain();
+    assert_eq!(b.buffers_in_use(), 0);
+}
+
+#[test]
 fn a_flood_of_random_spis_leaves_room_for_a_real_one_and_the_control_thread_hears_of_it() {
     for key in [None, Some(SpiKey::new(b"sixteen octets!!"))] {
         let real = key.as_ref().map_or(SPI, |key| key.spi(1).unwrap());

@@ -245,6 +245,17 @@ impl Recovery {
         Some(self.register_from).filter(|&from| from > now)
     }
 
+    /// Whether this SPI is being asked for.
+    #[must_use]
+    pub fn is_asking_for(&self, spi: EspSpi) -> bool {
+        self.episodes.contains_key(&spi)
+    }
+
+    /// SPIs that asking for is of no use for a while.
+    pub fn fruitless(&self, now: Instant) -> impl Iterator<Item = EspSpi> {
+        self.remembered.spis(now)
+    }
+
     /// SPIs that are remembered as of no use.
     #[must_use]
     pub fn remembered(&self) -> usize {

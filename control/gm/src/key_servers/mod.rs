@@ -33,6 +33,8 @@ const ASKED_GROUPS: usize = 8;
 const DEPARTED: usize = 64;
 /// How often senders are looked at for their end.
 const SENDERS_EVERY: Duration = Duration::from_millis(10);
+/// How often workers are told which SPIs are not worth waiting for.
+const FRUITLESS_EVERY: Duration = Duration::from_millis(100);
 /// Where there is no way to a key server, how often it is looked for.
 const ROUTE_EVERY: Duration = Duration::from_secs(1);
 
@@ -43,6 +45,7 @@ pub struct KeyServers {
     budget: SharedBudget,
     random: Box<dyn Random + Send>,
     senders_at: Instant,
+    fruitless_at: Instant,
 }
 
 /// One of them.
@@ -108,8 +111,9 @@ impl KeyServers {
         }
         let per_second = control.invalid_spi_per_s;
         let budget = SharedBudget::new(Rate { burst: per_second.saturating_mul(2), per_second }, now);
-        let key_servers = Self { groups: all, listen: control.listen, budget, random, senders_at: now };
-        sad.set_spi_test(key_servers.spi_test(&SpiTest::default()));
+        let key_servers =
+            Self { groups: all, listen: control.listen, budget, random, senders_at: now, fruitless_at: now };
+        sad.set_spi_test(key_servers.spi_test(&SpiTest::default(), now));
         key_servers
     }
 
@@ -157,11 +161,15 @@ impl KeyServers {
     }
 
     /// What tells SPIs that may become SAs from others: any may, where a key server has not given the key of
-    /// its marks.
-    fn spi_test(&self, before: &SpiTest) -> SpiTest {
+    /// its marks. Not worth waiting for is what one group has asked for in vain and no other is asking for.
+    fn spi_test(&self, before: &SpiTest, now: Instant) -> SpiTest {
         let keys = || self.groups.iter().map(|group| group.member.as_ref().and_then(GroupMember::spi_key));
         let known = keys().flatten().map(|key| SpiKey::new(&key.octets()));
-        before.renewed(known, keys().any(|key| key.is_none()))
+        let members = || self.groups.iter().filter_map(|group| group.member.as_ref());
+        let fruitless = members()
+            .flat_map(|member| member.fruitless_spis(now))
+            .filter(|&spi| !members().any(|member| member.is_asking_for(spi)));
+        before.renewed(known, keys().any(|key| key.is_none())).with_fruitless(fruitless.map(|spi| spi.0))
     }
 
     /// Does what is due. True when the data plane has to be told of changes in `sad`, all of them at once.
@@ -185,8 +193,11 @@ impl KeyServers {
             changed |= group.orphans && sad.expire_served(group.maker.group, now);
             changed |= group.absorb(now, sad, random);
         }
-        if changed {
-            sad.set_spi_test(self.spi_test(sad.spi_test()));
+        if changed || now >= self.fruitless_at {
+            self.fruitless_at = now + FRUITLESS_EVERY;
+            let test = self.spi_test(sad.spi_test(), now);
+            changed |= test.fruitless() != sad.spi_test().fruitless();
+            sad.set_spi_test(test);
         }
         changed
     }

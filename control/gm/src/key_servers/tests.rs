@@ -248,6 +248,25 @@ fn an_unknown_spi_is_asked_for_in_the_group_that_protects_such_packets() {
 }
 
 #[test]
+fn packets_do_not_wait_for_what_was_asked_for_in_vain() {
+    let mut bench = Bench::new(vec![vec![tek(0x1000, Aes128Gcm, 1, 3600)]]);
+    let fruitless = |bench: &Bench| bench.policy().spi_test.fruitless().to_vec();
+    let published = bench.publishes;
+    bench.unknown_spi(0x3000, "10.1.0.1", "10.1.0.2");
+    assert_eq!((fruitless(&bench), bench.publishes), (vec![], published));
+    for _ in 0..30 {
+        bench.run(Duration::from_millis(100));
+    }
+    assert_eq!(bench.members.sync(bench.now).groups[0].asked[0].outcome, "unknown");
+    assert_eq!(fruitless(&bench), [0x3000]);
+    assert!(bench.publishes > published, "workers know it");
+    // It is forgotten after a while, and waited for again.
+    let published = bench.publishes;
+    bench.run(Recovery::default().unknown_for);
+    assert_eq!((fruitless(&bench), bench.publishes), (vec![], published + 1));
+}
+
+#[test]
 fn an_spi_that_another_group_uses_is_refused() {
     let bench = Bench::new(vec![
         vec![tek(0x1000, Aes128Gcm, 1, 3600)],

@@ -34,6 +34,17 @@ impl GroupMember {
         self.keks.status()
     }
 
+    /// SPIs that asking for is of no use for a while: the key server does not know them, or the member cannot use them.
+    pub fn fruitless_spis(&self, now: Instant) -> impl Iterator<Item = EspSpi> {
+        self.recovery.fruitless(now)
+    }
+
+    /// Whether an SPI is being asked for.
+    #[must_use]
+    pub fn is_asking_for(&self, spi: EspSpi) -> bool {
+        self.recovery.is_asking_for(spi)
+    }
+
     /// Multicast addresses and ports that rekeys come to: the owner joins them. Changes with
     /// [`MemberEvent::KekInstalled`].
     #[must_use]

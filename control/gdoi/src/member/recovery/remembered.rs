@@ -47,6 +47,11 @@ impl Remembered {
         }
     }
 
+    /// Those that still are.
+    pub(super) fn spis(&self, now: Instant) -> impl Iterator<Item = EspSpi> {
+        self.until.iter().filter(move |(_, until)| **until > now).map(|(&spi, _)| spi)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.until.len()
     }
