@@ -6,13 +6,13 @@ CARGO ?= cargo
 CARGO_FUZZ_VERSION := 0.13.2
 FUZZ_CRATES := dataplane/fuzz control/fuzz
 FUZZ_SECONDS ?= 6
-SIMULATION = $(TARGET)/quick/getvpn-simulation --threads $(shell nproc)
+SIMULATION = $(TARGET)/debug/getvpn-simulation --threads $(shell nproc)
 # What never touches a packet.
 WITHOUT_DPDK := getvpn-ctl getvpn-doctor getvpn-config getvpn-metrics getvpn-gdoi getvpn-ks getvpn-simulation getvpn-perf-control
 PYTHON := .venv/bin/python
 
 .PHONY: demo test check bench deps deps-build deps-test release \
-        fmt clippy unit doc without-dpdk quick simulate loom fuzz e2e bench-quick recovery-matrix abuse-table \
+        fmt clippy unit doc without-dpdk programs quick simulate loom fuzz e2e bench-quick recovery-matrix abuse-table \
         tcp-under-churn pktgen-report
 
 demo: release
@@ -80,13 +80,18 @@ doc:
 without-dpdk:
 	PKG_CONFIG_LIBDIR=/nonexistent $(CARGO) check --locked --all-targets $(addprefix -p ,$(WITHOUT_DPDK))
 
-# All that the stages below run, in one build: one for each would compile most libraries again, with a feature less.
+# All that the stages below run, with the libraries that `unit` has: one build for each would compile most of them again,
+# with a feature less. They find overflows and what debug assertions find.
+programs: deps-build
+	$(CARGO) build --locked --workspace --bins --examples
+
+# The same nearly as fast as a release.
 quick: deps-build
 	$(CARGO) build --locked --profile quick --workspace --bins --examples
 
 # A key server and its members in virtual time: control/simulation. Without variables, what `make test` does:
 # many seeds with few members, then one with a hundred. `make simulate SEEDS=2000 MEMBERS=8 DAYS=30` does that.
-simulate: quick
+simulate: programs
 ifdef SEEDS
 	$(SIMULATION) --seed $(or $(SEED),1) --seeds $(SEEDS) --members $(or $(MEMBERS),8) --days $(or $(DAYS),30)
 else
@@ -99,8 +104,8 @@ loom:
 	CARGO_TARGET_DIR=$(TARGET)/loom RUSTFLAGS='--cfg loom' $(CARGO) test --locked --profile quick -p getvpn-dataplane --lib loom_
 
 # Two members, scapy, tshark, strongSwan and real TCP. The tests that need root are skipped without it, unless CI is set.
-e2e: quick deps-test
-	GETVPN_BIN=$(abspath $(TARGET)/quick) $(PYTHON) -m pytest tests/e2e
+e2e: programs deps-test
+	GETVPN_BIN=$(abspath $(TARGET)/debug) $(PYTHON) -m pytest tests/e2e
 
 # Every way to fall out of step, between real processes with traffic running: the table of the README. ROWS=5,6 plays some
 # of them, ROUNDS=3 each of them so often.
@@ -133,9 +138,9 @@ pktgen-report: deps-build deps-test
 	@perf/pktgen/run $(if $(QUICK),--quick)
 
 # The benchmarks still work; their figures mean nothing here.
-bench-quick: quick
-	@$(TARGET)/quick/getvpn-perf --programs $(TARGET)/quick --quick --out $(TARGET)/bench-quick
-	@$(TARGET)/quick/getvpn-perf-control --programs $(TARGET)/quick --quick --out $(TARGET)/bench-quick
+bench-quick: programs
+	@$(TARGET)/debug/getvpn-perf --programs $(TARGET)/debug --quick --out $(TARGET)/bench-quick
+	@$(TARGET)/debug/getvpn-perf-control --programs $(TARGET)/debug --quick --out $(TARGET)/bench-quick
 
 # $(FUZZ_SECONDS) seconds for each target of either crate, from the committed seeds; FUZZ_TARGETS names some
 # of them. The fuzzer wants a nightly compiler's flags, which RUSTC_BOOTSTRAP allows the stable one.
