@@ -15,7 +15,7 @@ use crate::crypto::Random;
 use crate::group::EspSpi;
 use contenders::Contenders;
 use episode::{Class, Episode};
-use remembered::Remembered;
+use remembered::{Remembered, Why};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -185,14 +185,14 @@ impl Recovery {
     pub fn refused(&mut self, spi: EspSpi, until: Instant, now: Instant) {
         self.end(spi, End::Refused, now);
         self.forget_contender(spi);
-        self.remembered.insert(spi, until);
+        self.remembered.insert(spi, Why::Refused, until);
     }
 
     /// The key server said that it has deleted the SA, or has none.
     pub fn gone(&mut self, spi: EspSpi, now: Instant) {
         self.end(spi, End::Unknown, now);
         self.forget_contender(spi);
-        self.remembered.insert(spi, now + self.config.unknown_for);
+        self.remembered.insert(spi, Why::Unknown, now + self.config.unknown_for);
     }
 
     /// A registration is complete that began at `began`. What was missing then, and has not come with
@@ -200,7 +200,7 @@ impl Recovery {
     pub fn registered(&mut self, began: Instant, now: Instant) {
         let missing = self.episodes.iter().filter(|(_, e)| e.since <= began || e.awaits_registration);
         for spi in missing.map(|(&spi, _)| spi).collect::<Vec<_>>() {
-            self.give_up(spi, now + self.config.unknown_for, now);
+            self.give_up(spi, Why::Unknown, now + self.config.unknown_for, now);
         }
     }
 
@@ -251,9 +251,9 @@ impl Recovery {
         self.episodes.contains_key(&spi)
     }
 
-    /// SPIs that asking for is of no use for a while.
-    pub fn fruitless(&self, now: Instant) -> impl Iterator<Item = EspSpi> {
-        self.remembered.spis(now)
+    /// SPIs that are remembered as unknown to the key server.
+    pub fn unknown(&self, now: Instant) -> impl Iterator<Item = EspSpi> {
+        self.remembered.unknown(now)
     }
 
     /// SPIs that are remembered as of no use.
@@ -313,11 +313,11 @@ impl Recovery {
         if worth && awaiting == 0 && now < self.register_from {
             // Nobody has said that the key server does not know it: its turn comes with the next registration.
             let until = self.register_from.min(now + self.config.unknown_for);
-            self.give_up(spi, until, now);
+            self.give_up(spi, Why::Unanswered, until, now);
             return None;
         }
         if !worth || awaiting >= self.config.episodes / 4 {
-            self.give_up(spi, now + self.config.unknown_for, now);
+            self.give_up(spi, Why::Unknown, now + self.config.unknown_for, now);
             return None;
         }
         let episode = self.episodes.get_mut(&spi)?;
@@ -336,12 +336,12 @@ impl Recovery {
     }
 
     /// The SPI is left alone until then, if the key server was asked as often as it may be.
-    fn give_up(&mut self, spi: EspSpi, until: Instant, now: Instant) {
+    fn give_up(&mut self, spi: EspSpi, why: Why, until: Instant, now: Instant) {
         let fully_asked =
             self.episodes.get(&spi).is_some_and(|e| e.is_fully_asked() || e.awaits_registration);
         self.end(spi, End::Unknown, now);
         if fully_asked {
-            self.remembered.insert(spi, until);
+            self.remembered.insert(spi, why, until);
         }
     }
 

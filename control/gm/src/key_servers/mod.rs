@@ -167,7 +167,7 @@ impl KeyServers {
         let known = keys().flatten().map(|key| SpiKey::new(&key.octets()));
         let members = || self.groups.iter().filter_map(|group| group.member.as_ref());
         let fruitless = members()
-            .flat_map(|member| member.fruitless_spis(now))
+            .flat_map(|member| member.unknown_to_key_server(now))
             .filter(|&spi| !members().any(|member| member.is_asking_for(spi)));
         before.renewed(known, keys().any(|key| key.is_none())).with_fruitless(fruitless.map(|spi| spi.0))
     }

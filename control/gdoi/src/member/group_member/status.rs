@@ -34,9 +34,9 @@ impl GroupMember {
         self.keks.status()
     }
 
-    /// SPIs that asking for is of no use for a while: the key server does not know them, or the member cannot use them.
-    pub fn fruitless_spis(&self, now: Instant) -> impl Iterator<Item = EspSpi> {
-        self.recovery.fruitless(now)
+    /// SPIs that the key server does not know, and is not asked for for a while.
+    pub fn unknown_to_key_server(&self, now: Instant) -> impl Iterator<Item = EspSpi> {
+        self.recovery.unknown(now)
     }
 
     /// Whether an SPI is being asked for.
