@@ -138,7 +138,7 @@ impl Context<'_> {
     pub(crate) fn drop_frames(&mut self, mbuf: Mbuf, reason: DropReason, frames: u16) {
         self.tally.count_drops(reason, u64::from(frames));
         self.accuse(&mbuf, reason);
-        if self.tap.is_on() {
+        if self.tap.sees_drops(reason) {
             self.probe_drops(&mbuf, reason, frames);
         }
         self.discard(mbuf);

@@ -73,7 +73,7 @@ impl Egress {
     /// Sends everything that has collected. What the port does not take in time is dropped.
     #[inline]
     pub fn flush(&mut self, cx: &mut Context<'_>) {
-        if cx.tap.is_on() {
+        if cx.tap.is_looking() {
             cx.probe_sends(&self.frames, self.notes.iter().map(|note| (note.outgoing, note.frames)));
         }
         let mut deadline = None;
@@ -106,7 +106,7 @@ impl Egress {
                 cx.tally.count_drops(DropReason::TxFull, u64::from(note.frames));
                 cx.accuse(mbuf, DropReason::TxFull);
             }
-            if cx.tap.is_on() {
+            if cx.tap.sees_drops(DropReason::TxFull) {
                 cx.probe_drops(mbuf, DropReason::TxFull, note.frames);
             }
         }

@@ -55,7 +55,7 @@ struct Secured<'s> {
 impl<'s> Sorted<'s> {
     #[inline]
     fn new(cx: &Context<'_>) -> Self {
-        let at_once = !(cx.snapshot.policy.has_exemptions() || cx.tap.is_on() || cx.meter.is_timing());
+        let at_once = !(cx.snapshot.policy.has_exemptions() || cx.tap.is_looking() || cx.meter.is_timing());
         Sorted { secured: Secured::new(), strangers: Lane::new(), clear: Lane::new(), at_once }
     }
 
@@ -103,6 +103,11 @@ impl Inbound {
     /// Takes a burst from the WAN to its verdicts.
     pub fn process(&mut self, burst: &mut Burst, cx: &mut Context<'_>, lan: &mut Egress) {
         cx.probe_begins(Heading::In, burst);
+        self.go_on(burst, cx, lan);
+    }
+
+    /// Takes a burst to its verdicts of which a probe knows.
+    pub(crate) fn go_on(&mut self, burst: &mut Burst, cx: &mut Context<'_>, lan: &mut Egress) {
         let behind = cx.lot.is_due();
         if behind {
             self.resume(cx, lan);
@@ -114,7 +119,7 @@ impl Inbound {
         }
         cx.meter.lap(Stage::WanParse, received);
         let Sorted { secured, strangers, clear, .. } = &mut sorted;
-        if cx.tap.is_on() {
+        if cx.tap.is_looking() {
             cx.probe_arrivals([&mut secured.lane, strangers, clear], None);
         }
         if !clear.is_empty() {
@@ -137,7 +142,7 @@ impl Inbound {
         cx: &mut Context<'_>,
         lan: &mut Egress,
     ) {
-        if cx.tap.is_on() {
+        if cx.tap.is_looking() {
             cx.probe_keeps(&mut secured.lane);
         }
         if !secured.lane.is_empty() {
@@ -182,7 +187,7 @@ impl Inbound {
             if lane.is_empty() {
                 return;
             }
-            if cx.tap.is_on() {
+            if cx.tap.is_looking() {
                 cx.probe_releases(&mut lane);
             }
             for (mbuf, headers) in lane.iter() {
@@ -201,7 +206,7 @@ impl Inbound {
 
     #[inline]
     fn sort<'s>(&mut self, mbuf: Mbuf, cx: &mut Context<'s>, lan: &mut Egress, sorted: &mut Sorted<'s>) {
-        let Some(mbuf) = cx.contiguous(mbuf, 1) else { return };
+        let Some(mut mbuf) = cx.contiguous(mbuf, 1) else { return };
         let headers = match parse(mbuf.data()) {
             Parsed::Ip(headers) => headers,
             Parsed::NotIp => return lan.bypass(mbuf, 1, cx),
@@ -213,6 +218,7 @@ impl Inbound {
         if headers.fragment == Fragment::None {
             return sorted.push_esp(mbuf, headers, 1, cx);
         }
+        cx.probe_waits(&mut mbuf, None);
         if let Some(whole) = self.fragments.push(mbuf, &headers, cx) {
             sorted.push_esp(whole.mbuf, whole.headers, whole.frames, cx);
         }
@@ -299,10 +305,8 @@ fn turn_away(mbuf: Mbuf, headers: &Headers, frames: u16, spi: u32, cx: &mut Cont
 
 /// Lets a packet wait.
 #[inline(never)]
-fn park(bay: Bay, mbuf: Mbuf, headers: &Headers, frames: u16, cx: &mut Context<'_>) -> Result<(), Mbuf> {
-    if cx.tap.is_on() {
-        cx.probe_notes(&mbuf, Point::Parked);
-    }
+fn park(bay: Bay, mut mbuf: Mbuf, headers: &Headers, frames: u16, cx: &mut Context<'_>) -> Result<(), Mbuf> {
+    cx.probe_waits(&mut mbuf, Some(Point::Parked));
     let load = Load {
         octets: u32::try_from(mbuf.pkt_len()).unwrap_or(u32::MAX),
         is_large: mbuf.buf_len() > usize::from(cx.pool.data_room()) + usize::from(HEADROOM),

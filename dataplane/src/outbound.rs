@@ -80,8 +80,13 @@ impl Outbound {
 
     /// Takes a burst from the LAN to its verdicts.
     pub fn process(&mut self, burst: &mut Burst, cx: &mut Context<'_>, exits: &mut Exits<'_>) {
-        let received = burst.len();
         cx.probe_begins(Heading::Out, burst);
+        self.go_on(burst, cx, exits);
+    }
+
+    /// Takes a burst to its verdicts of which a probe knows.
+    pub(crate) fn go_on(&mut self, burst: &mut Burst, cx: &mut Context<'_>, exits: &mut Exits<'_>) {
+        let received = burst.len();
         let mut packets = Lane::new();
         for mbuf in burst.drain(..) {
             let Some(mbuf) = cx.contiguous(mbuf, 1) else { continue };
@@ -100,7 +105,7 @@ impl Outbound {
         let mut rules = [0; BURST];
         policy.classify(packets.subjects(), &mut rules);
         cx.meter.lap(Stage::LanPolicy, classified);
-        if cx.tap.is_on() {
+        if cx.tap.is_looking() {
             cx.probe_arrivals([&mut packets], Some(&rules));
         }
         let mut wrapped = Wrapped { mbufs: Burst::new(), details: ArrayVec::new() };
@@ -273,16 +278,15 @@ impl Outbound {
     #[cold]
     fn reassemble<'s>(
         &mut self,
-        mbuf: Mbuf,
+        mut mbuf: Mbuf,
         headers: &Headers,
         wrapped: &mut Wrapped<'s>,
         cx: &mut Context<'s>,
         exits: &mut Exits<'_>,
     ) {
-        if cx.tap.is_on() {
-            cx.probe_notes(&mbuf, Point::Held);
-        }
+        cx.probe_waits(&mut mbuf, Some(Point::Held));
         let Some(whole) = self.fragments.push(mbuf, headers, cx) else { return };
+        cx.probe_rejoins(&whole.mbuf);
         match cx.snapshot.policy.action_of(whole.subject()) {
             Action::Protect(protect) if whole.headers.fragment == Fragment::None => {
                 self.protect(whole.mbuf, &whole.headers, whole.frames, protect, wrapped, cx, exits);

@@ -226,23 +226,24 @@ impl Way {
         let received = burst.len();
         match self {
             Way::Inbound { pipeline, lan, mail, host } => {
+                cx.probe_begins(Heading::In, burst);
                 while let Some(frame) = mail.pop() {
                     lan.push(frame, Outgoing::Icmp, 0, cx);
                 }
                 if let Some(host) = host {
-                    cx.probe_begins(Heading::In, burst);
                     host.divert(burst, cx);
                 }
-                pipeline.process(burst, cx, lan);
+                pipeline.go_on(burst, cx, lan);
                 lan.flush(cx);
                 cx.meter.lap(Stage::WanTransmit, received);
             }
             Way::Outbound { pipeline, wan, lan, own } => {
+                cx.probe_begins(Heading::Out, burst);
                 while let Some(mut frame) = own.as_ref().and_then(|own| own.pop()) {
                     frame.set_mark(0);
                     wan.push(frame, Outgoing::Own, 0, cx);
                 }
-                pipeline.process(burst, cx, &mut Exits { wan, lan });
+                pipeline.go_on(burst, cx, &mut Exits { wan, lan });
                 wan.flush(cx);
                 cx.meter.lap(Stage::LanTransmit, received);
             }

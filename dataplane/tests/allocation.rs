@@ -18,7 +18,7 @@ const BURSTS: usize = 64;
 /// Somebody captures everything: what a worker does then is more than what it does otherwise.
 fn member(state: &PolicyState) -> Member {
     let mut member = Member::new(state, 1500);
-    let budget = Budget { events: 1 << 20, octets: u32::MAX };
+    let budget = Budget { looks: u32::MAX, events: 1 << 20, octets: u32::MAX };
     member.probe.start(&ProbeSpec { filter: ProbeFilter::default(), snaplen: u16::MAX, budget });
     member.watch = |work| {
         let seen = allocation_counter::measure(work);

@@ -214,7 +214,7 @@ fn what_is_dropped_for_a_reason_is_told_as_it_came_although_it_was_opened_in_pla
 fn the_budget_bounds_what_is_told_and_the_rest_is_counted() {
     let mut a = Member::new(&plain(Mode::Tunnel), 1500);
     // Half of it is for the other way.
-    let budget = Budget { events: 40, octets: 65_536 };
+    let budget = Budget { events: 40, octets: 65_536, ..Budget::default() };
     a.probe.start(&ProbeSpec { filter: ProbeFilter::default(), snaplen: 64, budget });
     a.lan_in(&vec![udp4(b"x"); 320]);
     assert_eq!(told(&mut a).len(), 20, "ten packets, each with what became of it");
@@ -226,13 +226,13 @@ fn the_budget_bounds_what_is_told_and_the_rest_is_counted() {
     assert!(
         next.iter().all(|event| event.octets.len() <= 64 && event.length > 64 || event.octets.len() < 64)
     );
-    let budget = Budget { events: 1000, octets: 1000 };
+    let budget = Budget { events: 1000, octets: 1000, ..Budget::default() };
     a.probe.start(&ProbeSpec { filter: ProbeFilter::default(), snaplen: 100, budget });
     a.now += cycles_hz() / 1000;
     a.lan_in(&vec![udp4(&payload(400)); 32]);
     assert_eq!(told(&mut a).len(), 4, "two packets of a hundred octets, and as much when they leave");
     // Nobody takes anything: the ring fills up, and no packet is lost for it.
-    let budget = Budget { events: u32::MAX, octets: u32::MAX };
+    let budget = Budget { events: u32::MAX, octets: u32::MAX, ..Budget::default() };
     a.probe.start(&ProbeSpec { filter: ProbeFilter::default(), snaplen: 1500, budget });
     a.lan_in(&vec![udp4(&payload(1000)); 640]);
     let counts = a.probe.counts();
@@ -246,7 +246,7 @@ fn what_is_rare_beside_much_else_has_its_turn() {
     let state = plain(Mode::Tunnel);
     let good = Member::new(&state, 1500).lan_in(&[udp4(b"x")]).wan.remove(0);
     let mut b = Member::new(&state, 1500);
-    let budget = Budget { events: 16, octets: 65_536 };
+    let budget = Budget { events: 16, octets: 65_536, ..Budget::default() };
     b.probe.start(&ProbeSpec { filter: ProbeFilter::default(), snaplen: 1500, budget });
     let mut burst = vec![good; 30];
     burst.push(udp4(b"in the clear"));

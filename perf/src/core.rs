@@ -88,14 +88,24 @@ impl Slice {
     /// between two readings of the clock, and returns the difference. The median of many short batches
     /// leaves out those that the machine interrupted.
     pub fn cost(self, operations: usize, mut batch: impl FnMut() -> u64) -> f64 {
+        let [cost] = self.costs(operations, |_| batch());
+        cost
+    }
+
+    /// The same of several, by their numbers: a batch of each in turn, so that what disturbs one disturbs all.
+    pub fn costs<const N: usize>(self, operations: usize, mut batch: impl FnMut(usize) -> u64) -> [f64; N] {
         const LEAST: usize = 5;
-        batch();
-        let end = cycles() + self.0;
-        let mut costs = Vec::new();
-        while costs.len() < LEAST || cycles() < end {
-            costs.push(batch() as f64);
+        for which in 0..N {
+            batch(which);
         }
-        nanoseconds(median(&mut costs)) / operations as f64
+        let end = cycles() + N as u64 * self.0;
+        let mut costs = [const { Vec::new() }; N];
+        while costs.iter().any(|costs| costs.len() < LEAST) || cycles() < end {
+            for (which, costs) in costs.iter_mut().enumerate() {
+                costs.push(batch(which) as f64);
+            }
+        }
+        costs.map(|mut costs| nanoseconds(median(&mut costs)) / operations as f64)
     }
 }
 

@@ -37,6 +37,8 @@ pub struct Member {
     shared: SharedTally,
     offenders: Offenders,
     meter: Meter,
+    /// Cycles that are left out of the worker's time.
+    pub away: u64,
 }
 
 /// Where mbufs come from and go to.
@@ -99,6 +101,7 @@ impl Member {
             shared: SharedTally::new(),
             offenders: Offenders::new(cycles_hz()),
             meter: Meter::new(cycles(), cycles_hz(), true),
+            away: 0,
             pool: Arc::clone(&buffers.frames),
             large: Arc::clone(&buffers.large),
         })
@@ -120,7 +123,7 @@ impl Member {
             worker: 0,
             link: 0,
             origin: if side == Side::Inbound { Origin::Wan } else { Origin::Lan },
-            now,
+            now: now - self.away,
             snapshot,
             tally: &mut self.tally,
             offenders: &mut self.offenders,

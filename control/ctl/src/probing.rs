@@ -252,7 +252,7 @@ pub fn capture(daemon: &Daemon<'_>, arguments: &CaptureArguments) -> Result<Stri
     Ok(match daemon.json {
         true => serde_json::json!({
             "file": path, "frames": written, "ended": last.ended, "matched": last.matched,
-            "skipped": last.skipped, "lost": last.lost,
+            "skipped": last.skipped, "not_looked_at": last.not_looked_at, "lost": last.lost,
         })
         .to_string(),
         false => render::probe_end(&last, written, "frames"),

@@ -76,6 +76,7 @@ impl Probe {
         ProbeCounts {
             matched: total.matched - self.before.matched,
             skipped: total.skipped - self.before.skipped,
+            not_looked_at: total.not_looked_at - self.before.not_looked_at,
         }
     }
 
@@ -83,6 +84,10 @@ impl Probe {
         let sum = |of: fn(&Counts) -> &crate::sync::AtomicU64| {
             self.counts.iter().map(|counts| of(counts).load(Ordering::Relaxed)).sum()
         };
-        ProbeCounts { matched: sum(|counts| &counts.matched), skipped: sum(|counts| &counts.skipped) }
+        ProbeCounts {
+            matched: sum(|counts| &counts.matched),
+            skipped: sum(|counts| &counts.skipped),
+            not_looked_at: sum(|counts| &counts.not_looked_at),
+        }
     }
 }

@@ -35,6 +35,17 @@ pub struct ProbeFilter {
     pub link: Option<u16>,
 }
 
+/// Where packets have to be looked at for a filter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stand {
+    /// Where they arrive.
+    Arrivals,
+    /// Before they are opened in place, since it is known only then whether they are looked for.
+    Openings,
+    /// Only where they are dropped.
+    Drops,
+}
+
 /// The same as workers match it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Compiled {
@@ -43,6 +54,7 @@ pub(super) struct Compiled {
     pub(super) has_addresses: bool,
     pub(super) spi: Option<u32>,
     pub(super) drop: Option<DropReason>,
+    pub(super) stand: Stand,
     heading: Option<Heading>,
     link: Option<u16>,
 }
@@ -54,6 +66,7 @@ impl Compiled {
         has_addresses: false,
         spi: None,
         drop: None,
+        stand: Stand::Arrivals,
         heading: None,
         link: None,
     };
@@ -63,6 +76,11 @@ impl Compiled {
             has_addresses: filter.src.is_some() || filter.dst.is_some() || filter.host.is_some(),
             spi: filter.spi,
             drop: filter.drop,
+            stand: match filter.drop {
+                None => Stand::Arrivals,
+                Some(reason) if is_after_opening(reason) => Stand::Openings,
+                Some(_) => Stand::Drops,
+            },
             heading: filter.heading,
             link: filter.link,
             ..Self::NOTHING
@@ -106,7 +124,9 @@ impl Compiled {
     /// Whether it is for this link and way at all.
     #[inline]
     pub(super) fn is_for(&self, link: u16, heading: Heading) -> bool {
-        self.link.is_none_or(|wanted| wanted == link) && self.heading.is_none_or(|wanted| wanted == heading)
+        self.link.is_none_or(|wanted| wanted == link)
+            && self.heading.is_none_or(|wanted| wanted == heading)
+            && (self.stand != Stand::Openings || heading == Heading::In)
     }
 
     /// Whether the addresses are those that are looked for.
@@ -126,6 +146,22 @@ impl Compiled {
     pub(super) fn takes_other_than_ip(&self) -> bool {
         !self.has_addresses && self.spi.is_none()
     }
+}
+
+/// Whether a packet has been opened in place by the time that it is dropped for this.
+pub(super) fn is_after_opening(reason: DropReason) -> bool {
+    matches!(
+        reason,
+        DropReason::Authentication
+            | DropReason::EspTrailer
+            | DropReason::InnerPacket
+            | DropReason::Selectors
+            | DropReason::Ecn
+            | DropReason::Dummy
+            | DropReason::ReplayStale
+            | DropReason::ReplayDuplicate
+            | DropReason::ReplaySenders
+    )
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -2,8 +2,10 @@
 //! events of the packets that match, on their way to the control thread. Off, it costs a branch a burst.
 //!
 //! A worker looks at each packet once, as soon as its headers are known, and marks those that it follows;
-//! whatever becomes of a marked packet is told too. It copies into a ring of its own, at most as much a
-//! millisecond as its [`Budget`] says; what is beyond that, or finds the ring full, is skipped and counted.
+//! whatever becomes of a marked packet is told too. It looks at no more packets a millisecond than its
+//! [`Budget`] says: what comes beyond that goes by as if the probe were off, burst by burst, and is counted.
+//! What it finds it copies into a ring of its own, again at most as much as the budget says; what is beyond
+//! that, or finds the ring full, is skipped and counted.
 //!
 //! Not seen one by one: ESP that arrives in fragments (the datagram is seen once it is whole), and
 //! fragments that nothing becomes of.
@@ -33,11 +35,14 @@ const WORDS: usize = 32;
 /// Records that may wait for the control thread, of each worker: more than a budget of a few milliseconds.
 const RECORDS: usize = 1024;
 
-/// What a worker may tell in a millisecond. Every way of every link has the same share of it, so that none is
-/// never seen beside another that is busy.
+/// What a worker may do in a millisecond. Every way of every link that the filter is for has the same share of
+/// it, so that none is never seen beside another that is busy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget {
-    /// Events.
+    /// Packets that are looked at, but for those that have waited, which always are. Where only drops have to
+    /// be, these.
+    pub looks: u32,
+    /// Events that are told.
     pub events: u32,
     /// Octets of frames.
     pub octets: u32,
@@ -45,7 +50,7 @@ pub struct Budget {
 
 impl Default for Budget {
     fn default() -> Self {
-        Budget { events: 128, octets: 131_072 }
+        Budget { looks: 2048, events: 128, octets: 131_072 }
     }
 }
 
@@ -74,7 +79,7 @@ impl Program {
         id: 0,
         filter: filter::Compiled::NOTHING,
         snaplen: 0,
-        budget: Budget { events: 0, octets: 0 },
+        budget: Budget { looks: 0, events: 0, octets: 0 },
     };
 }
 
@@ -83,6 +88,7 @@ impl Program {
 struct Counts {
     matched: AtomicU64,
     skipped: AtomicU64,
+    not_looked_at: AtomicU64,
 }
 
 /// How much a probe has met.
@@ -92,6 +98,8 @@ pub struct ProbeCounts {
     pub matched: u64,
     /// Those of them that were not told, or not all of what became of them, for the budget.
     pub skipped: u64,
+    /// Packets of the links and ways of the filter that were not looked at, for the budget.
+    pub not_looked_at: u64,
 }
 
 /// Makes a tap for each of `workers` workers of `links` links, and the control thread's end. `cycles_hz` is how fast the

@@ -5,6 +5,7 @@ use dpdk::{BURST, Burst, Mbuf};
 
 use super::Heading;
 use super::event::{Decision, Facts, Point};
+use super::filter::{Stand, is_after_opening};
 use super::tap::Mark;
 use crate::context::{Context, Lane};
 use crate::egress::Outgoing;
@@ -14,20 +15,33 @@ use crate::snapshot::Snapshot;
 use crate::verdict::DropReason;
 
 impl Context<'_> {
-    /// What follows goes that way.
+    /// What follows has waited, and goes that way.
     #[inline]
     pub(crate) fn probe_turns(&mut self, heading: Heading) {
         if self.tap.is_on() {
-            self.tap.heading = heading;
+            self.tap.turn(heading, self.link);
         }
     }
 
-    /// Packets that have arrived go that way: none was looked at yet.
+    /// Packets have arrived that go that way.
     #[inline]
     pub(crate) fn probe_begins(&mut self, heading: Heading, burst: &mut Burst) {
         if self.tap.is_on() {
-            self.tap.heading = heading;
-            burst.iter_mut().for_each(|mbuf| mbuf.set_mark(0));
+            // What was followed until it had to wait is followed to its end.
+            let whatever_it_costs = heading == Heading::In && self.lot.is_due();
+            self.tap.begin(heading, self.link, self.now, whatever_it_costs, burst);
+        }
+    }
+
+    /// A datagram has been put together whose first fragment may be followed, although this burst is not
+    /// looked at.
+    #[inline]
+    pub(crate) fn probe_rejoins(&mut self, mbuf: &Mbuf) {
+        if self.tap.is_on()
+            && !self.tap.is_looking()
+            && let Mark::Followed(number) = self.tap.mark_of(mbuf)
+        {
+            self.tap.looks_back(number);
         }
     }
 
@@ -40,8 +54,8 @@ impl Context<'_> {
         mut lanes: [&mut Lane; LANES],
         rules: Option<&[u32; BURST]>,
     ) {
-        // What is looked for by its drop is found there; of another way or link there is nothing to find.
-        if !self.probe_follows() {
+        // What is looked for by its drop is found there.
+        if self.tap.program.filter.stand != Stand::Arrivals {
             return;
         }
         let counts = lanes.each_ref().map(|lane| lane.mbufs.len());
@@ -52,13 +66,6 @@ impl Context<'_> {
                 self.probe_arrival(lane, n, begin % count.max(1), rules);
             }
         }
-    }
-
-    /// Whether packets of this way and link are followed from where they arrive.
-    #[inline(always)]
-    fn probe_follows(&self) -> bool {
-        let filter = &self.tap.program.filter;
-        filter.drop.is_none() && filter.is_for(self.link, self.tap.heading)
     }
 
     /// Looks at the nth packet of a lane from `begin` on.
@@ -94,10 +101,23 @@ impl Context<'_> {
         Mark::Followed(number)
     }
 
+    /// A packet waits from now on, which is told if there is a `point`. It must not be taken for what was in its
+    /// buffer before.
+    #[inline]
+    pub(crate) fn probe_waits(&mut self, mbuf: &mut Mbuf, point: Option<Point>) {
+        if self.tap.is_on() {
+            if !self.tap.is_looking() {
+                self.tap.mark(mbuf, Mark::PassedOver);
+            } else if let Some(point) = point {
+                self.probe_notes(mbuf, point);
+            }
+        }
+    }
+
     /// A packet waits, or goes on.
     #[cold]
     #[inline(never)]
-    pub(crate) fn probe_notes(&mut self, mbuf: &Mbuf, point: Point) {
+    fn probe_notes(&mut self, mbuf: &Mbuf, point: Point) {
         if let Mark::Followed(number) = self.tap.mark_of(mbuf)
             && self.tap.may_add(self.link, self.now)
         {
@@ -109,8 +129,7 @@ impl Context<'_> {
     #[cold]
     #[inline(never)]
     pub(crate) fn probe_releases(&mut self, lane: &mut Lane) {
-        self.tap.heading = Heading::In;
-        if !self.probe_follows() {
+        if self.tap.program.filter.stand != Stand::Arrivals {
             return;
         }
         for place in 0..lane.mbufs.len() {
@@ -125,7 +144,7 @@ impl Context<'_> {
     #[cold]
     #[inline(never)]
     pub(crate) fn probe_keeps(&mut self, lane: &mut Lane) {
-        if self.tap.program.filter.drop.is_some_and(is_after_opening) {
+        if self.tap.program.filter.stand == Stand::Openings {
             for (place, (mbuf, headers)) in lane.mbufs.iter_mut().zip(&lane.headers).enumerate() {
                 self.tap.keep(place, mbuf.data(), headers);
                 self.tap.mark(mbuf, Mark::Kept(place));
@@ -133,13 +152,12 @@ impl Context<'_> {
         }
     }
 
-    /// A packet is dropped.
+    /// A packet is dropped for a reason that is looked for.
     #[cold]
     #[inline(never)]
     pub(crate) fn probe_drops(&mut self, mbuf: &Mbuf, reason: DropReason, frames: u16) {
-        let filter = &self.tap.program.filter;
-        if filter.drop.is_some_and(|wanted| wanted != reason) || !filter.is_for(self.link, self.tap.heading) {
-            return;
+        if self.tap.program.filter.stand == Stand::Drops {
+            self.tap.pays(1, self.link, self.now);
         }
         let (length, point) = (mbuf.pkt_len(), Point::Dropped(reason));
         match self.tap.mark_of(mbuf) {
@@ -167,7 +185,7 @@ impl Context<'_> {
         frames: &Burst,
         notes: impl Iterator<Item = (Outgoing, u16)> + 'n,
     ) {
-        if !self.probe_follows() {
+        if self.tap.program.filter.stand != Stand::Arrivals {
             return;
         }
         for (mbuf, (outgoing, frames)) in frames.iter().zip(notes) {
@@ -214,22 +232,6 @@ impl Context<'_> {
             self.tap.tell(self.link, 0, frames, self.now, point, facts, length, frame);
         }
     }
-}
-
-/// Whether a packet has been opened in place by the time that it is dropped for this.
-fn is_after_opening(reason: DropReason) -> bool {
-    matches!(
-        reason,
-        DropReason::Authentication
-            | DropReason::EspTrailer
-            | DropReason::InnerPacket
-            | DropReason::Selectors
-            | DropReason::Ecn
-            | DropReason::Dummy
-            | DropReason::ReplayStale
-            | DropReason::ReplayDuplicate
-            | DropReason::ReplaySenders
-    )
 }
 
 fn headers_of(frame: &[u8]) -> Option<Headers> {

@@ -4,14 +4,16 @@
 use std::sync::Arc;
 
 use crossbeam::utils::CachePadded;
-use dpdk::{BURST, Mbuf};
+use dpdk::{BURST, Burst, Mbuf};
 
 use super::event::{Facts, Point, Telling, records};
+use super::filter::Stand;
 use super::{Budget, Counts, Heading, Program, WORDS};
 use crate::packet::Headers;
 use crate::publish::Subscriber;
 use crate::ring::Producer;
 use crate::sync::{AtomicU64, Ordering};
+use crate::verdict::DropReason;
 
 /// Octets of each packet that are kept while it is opened in place, for a probe of what is dropped after.
 pub(super) const KEPT: usize = 128;
@@ -25,6 +27,12 @@ pub struct Tap {
     counts: Arc<CachePadded<Counts>>,
     millisecond: u64,
     on: bool,
+    /// Whether the packets of this burst are looked at.
+    looking: bool,
+    /// Whether those of them that are dropped are.
+    sees_drops: bool,
+    /// The only one of them that is, where there is one: the others' marks are not of their making.
+    only: Option<u32>,
     version: u64,
     pub(super) program: Program,
     /// Which way the packets of this burst go.
@@ -33,16 +41,19 @@ pub struct Tap {
     last: u32,
     /// What is left of the budget, of each way of each link.
     left: Box<[Left]>,
+    /// How many of these the program is for: what each has a share of.
+    shares: u32,
     /// How many bursts were looked at.
     bursts: usize,
     /// Entry n is of the nth packet that is being opened: its octets, and how many there were.
     kept: Box<[Kept; BURST]>,
 }
 
-/// What may be told until then.
+/// What may be looked at, and told, until then.
 #[derive(Clone, Copy, Debug, Default)]
 struct Left {
     until: u64,
+    looks: u32,
     events: u32,
     octets: u32,
 }
@@ -99,11 +110,15 @@ impl Tap {
             counts,
             millisecond,
             on: false,
+            looking: false,
+            sees_drops: false,
+            only: None,
             version: 0,
             program: Program::OFF,
             heading: Heading::In,
             last: 0,
             left: vec![Left::default(); 2 * usize::from(links.max(1))].into(),
+            shares: 1,
             bursts: 0,
             kept: Box::new([Kept::default(); BURST]),
         }
@@ -122,7 +137,14 @@ impl Tap {
         if version != self.version {
             (self.program, self.version) = (*program, version);
             self.on = self.program.id != 0;
+            self.looks_away();
             self.left.fill(Left::default());
+            let filter = &self.program.filter;
+            let is_for =
+                |link, heading| u32::from(filter.is_for(u16::try_from(link).unwrap_or(u16::MAX), heading));
+            let links = 0..self.left.len() / 2;
+            self.shares =
+                links.map(|link| is_for(link, Heading::In) + is_for(link, Heading::Out)).sum::<u32>().max(1);
         }
     }
 
@@ -132,15 +154,81 @@ impl Tap {
         self.on
     }
 
+    /// Whether the packets of this burst are looked at.
+    #[inline(always)]
+    pub(crate) fn is_looking(&self) -> bool {
+        self.looking
+    }
+
+    /// Whether those of them are that are dropped for this reason.
+    #[inline(always)]
+    pub(crate) fn sees_drops(&self, reason: DropReason) -> bool {
+        self.sees_drops && self.program.filter.drop.is_none_or(|wanted| wanted == reason)
+    }
+
+    /// What follows has waited, and is looked at.
+    pub(super) fn turn(&mut self, heading: Heading, link: u16) {
+        (self.heading, self.only) = (heading, None);
+        let filter = &self.program.filter;
+        self.sees_drops = filter.is_for(link, heading);
+        self.looking = self.sees_drops && filter.stand != Stand::Drops;
+    }
+
+    /// Whether packets that have arrived are looked at: as long as the budget lasts, or `whatever_it_costs`.
+    /// Their marks are of what was in their buffers before; clearing them is the larger part of what it would
+    /// cost to let packets go by, so they stay where nothing is looked at.
+    #[inline(never)]
+    pub(super) fn begin(
+        &mut self,
+        heading: Heading,
+        link: u16,
+        now: u64,
+        whatever_it_costs: bool,
+        burst: &mut Burst,
+    ) {
+        self.turn(heading, link);
+        if !self.sees_drops {
+            return;
+        }
+        let affords = self.left(link, now).is_some_and(|left| left.looks > 0);
+        if !affords && !whatever_it_costs {
+            add(&self.counts.not_looked_at, burst.len() as u64);
+            return self.looks_away();
+        }
+        if self.looking {
+            self.pays(burst.len(), link, now);
+            burst.iter_mut().for_each(|mbuf| self.mark(mbuf, Mark::None));
+        }
+    }
+
+    /// Nothing of this burst is looked at any more.
+    fn looks_away(&mut self) {
+        (self.looking, self.sees_drops, self.only) = (false, false, None);
+    }
+
+    /// Looks again in a burst that is not looked at: a packet has turned up that is followed under this number.
+    pub(super) fn looks_back(&mut self, number: u32) {
+        (self.looking, self.sees_drops, self.only) = (true, true, Some(number));
+    }
+
+    /// Packets are looked at. A burst is as a whole or not at all, so there may be too many of them.
+    pub(super) fn pays(&mut self, packets: usize, link: u16, now: u64) {
+        let packets = u32::try_from(packets).unwrap_or(u32::MAX);
+        if let Some(left) = self.left(link, now) {
+            left.looks = left.looks.saturating_sub(packets);
+        }
+    }
+
     #[inline]
     pub(super) fn mark_of(&self, mbuf: &Mbuf) -> Mark {
         let mark = mbuf.mark();
         if mark >> 32 != self.front() {
-            return Mark::None;
+            return if self.only.is_some() { Mark::PassedOver } else { Mark::None };
         }
         #[expect(clippy::cast_possible_truncation, reason = "the other half was looked at")]
         match mark as u32 {
             0 => Mark::PassedOver,
+            number if self.only.is_some_and(|only| only != number) => Mark::PassedOver,
             number if number >= KEPT_FROM => Mark::Kept((number - KEPT_FROM) as usize),
             number => Mark::Followed(number),
         }
@@ -165,14 +253,15 @@ impl Tap {
 
     /// What is left for the packets that go this way now.
     fn left(&mut self, link: u16, now: u64) -> Option<&mut Left> {
-        let shares = u32::try_from(self.left.len()).unwrap_or(u32::MAX);
+        let shares = self.shares;
         let way = 2 * usize::from(link) + usize::from(self.heading == Heading::Out);
         let left = self.left.get_mut(way)?;
         if now >= left.until {
-            let Budget { events, octets } = self.program.budget;
+            let Budget { looks, events, octets } = self.program.budget;
             // A packet and what becomes of it, at the least.
-            let (events, octets) = ((events / shares).max(2), octets / shares);
-            *left = Left { until: now + self.millisecond, events, octets };
+            let (looks, events, octets) =
+                ((looks / shares).max(1), (events / shares).max(2), octets / shares);
+            *left = Left { until: now + self.millisecond, looks, events, octets };
         }
         Some(left)
     }
@@ -265,7 +354,11 @@ impl Tap {
     }
 }
 
-/// Only its worker writes it.
 fn bump(count: &AtomicU64) {
-    count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    add(count, 1);
+}
+
+/// Only its worker writes it.
+fn add(count: &AtomicU64, more: u64) {
+    count.store(count.load(Ordering::Relaxed) + more, Ordering::Relaxed);
 }

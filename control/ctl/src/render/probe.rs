@@ -52,6 +52,12 @@ pub fn probe_end(page: &ProbePage, shown: u64, what: &str) -> String {
             page.skipped
         ));
     }
+    if page.not_looked_at > 0 {
+        said.push(format!(
+            "{} others were not looked at, to keep to the workers' budget: name a --link and a --direction",
+            page.not_looked_at
+        ));
+    }
     if page.lost > 0 {
         said.push(format!("{} of them came faster than they were read", page.lost));
     }
@@ -129,9 +135,10 @@ mod tests {
 
     #[test]
     fn the_end_says_what_was_missed() {
-        let page = ProbePage { matched: 9, skipped: 2, lost: 1, ..ProbePage::default() };
+        let page = ProbePage { matched: 9, skipped: 2, not_looked_at: 3, lost: 1, ..ProbePage::default() };
         let text = probe_end(&ProbePage { ended: Some("6 packets came".into()), ..page }, 6, "packets");
-        assert_eq!(text.lines().count(), 3, "{text}");
+        assert_eq!(text.lines().count(), 4, "{text}");
+        assert!(text.contains("\n3 others were not looked at"), "{text}");
         assert!(text.starts_with("6 packets, 9 packets matched: 6 packets came\n2 of them"), "{text}");
         let whole = ProbePage { ended: Some("time is up".into()), ..ProbePage::default() };
         assert_eq!(probe_end(&whole, 0, "packets").lines().count(), 1);

@@ -195,8 +195,8 @@ fn all() -> Vec<(&'static str, String)> {
 const STARTED: &str = r#"{"probe":1,"ends_in_s":1,"read_within_ms":1,"ports":[]}"#;
 
 const PROBE: &str = r#"{"probe":1,"packets":[{"unix_us":1,"worker":1,"link":"l","direction":"in","outcome":"o","drop":"d",
-    "steps":[{"step":"s","says":"s"},{"step":"s","says":"s"}]}],"frames":[],"running":true,"ended":"e","matched":1,"skipped":1,
-    "lost":1}"#;
+    "steps":[{"step":"s","says":"s"},{"step":"s","says":"s"}]}],"frames":[],"running":true,"ended":"e","matched":1,
+    "skipped":1,"not_looked_at":1,"lost":1}"#;
 
 #[test]
 fn every_reply_fits_100_columns_whatever_is_in_it() {

@@ -44,6 +44,8 @@ pub struct ProbePage {
     pub matched: u64,
     /// Those of them that the workers skipped, wholly or in part, to keep to their budget.
     pub skipped: u64,
+    /// Packets of the filter's links and directions that the workers did not look at, to keep to their budget.
+    pub not_looked_at: u64,
     /// Those of them that nobody read in time.
     pub lost: u64,
 }

@@ -316,6 +316,7 @@ impl Session {
             why,
             matched = counts.matched,
             skipped = counts.skipped,
+            not_looked_at = counts.not_looked_at,
             "{what} {number} of {} is over: {why}",
             self.owner
         );
@@ -328,6 +329,7 @@ impl Session {
             packets: self.packets.drain(..self.packets.len().min(PAGE_PACKETS)).collect(),
             matched: self.counts.matched,
             skipped: self.counts.skipped,
+            not_looked_at: self.counts.not_looked_at,
             lost: self.lost,
             ..ProbePage::default()
         };
