@@ -67,6 +67,9 @@ impl Diverter {
     }
 
     fn take(&self, mbuf: Mbuf, cx: &mut Context<'_>) {
+        if cx.tap.is_looking() && !self.host.is_full() {
+            cx.probe_diverts(&mbuf);
+        }
         match self.host.push(mbuf) {
             Ok(()) => cx.tally.to_exception += 1,
             Err(mbuf) => cx.drop(mbuf, DropReason::ExceptionFull),
@@ -128,7 +131,7 @@ impl ExceptionPort {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(feature = "loom")))]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::is_to_be_heard;

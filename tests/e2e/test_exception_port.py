@@ -6,6 +6,7 @@
 """
 
 import contextlib
+import json
 import os
 import subprocess
 
@@ -13,7 +14,7 @@ import pytest
 
 from bridge import cable, run
 from keyserver import GROUP, KEK, PSK, REKEY, TEK, KeyServer, events, ks_configuration, secret
-from member import EAL, Member, configuration
+from member import BINARIES, EAL, Member, configuration
 from oracle import OracleSa, group
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0 and not os.environ.get("CI"), reason="network namespaces need root")
@@ -95,6 +96,28 @@ def test_members_register_through_the_link_that_they_protect(site):
         counters = member.ctl("counters")
         assert counters["to_exception"] and counters["from_exception"]
         assert not counters["drops"]["exception_full"]
+
+
+@needs_root
+def test_a_trace_shows_what_is_said_to_the_key_server_and_what_it_answers(site):
+    member = site.members["a"]
+    trace = subprocess.Popen([BINARIES / "getvpnctl", "--socket", "gm.sock", "--json", "--timeout", "20", "trace", "--host", KS,
+                              "--count", "6"], cwd=member.work, stdout=subprocess.PIPE, text=True)
+    with trace:
+        member.wait_until(lambda: events(member.log, "probe_started"), "the trace")
+        member.ctl("resync", GROUP["name"])
+        pages = [json.loads(line) for line in trace.communicate(timeout=30)[0].splitlines()]
+    packets = [packet for page in pages for packet in page["packets"]]
+    assert len(packets) == 6 and {packet["outcome"] for packet in packets} == {"own"}, packets
+    assert {packet["direction"] for packet in packets} == {"in", "out"}
+    for packet in packets:
+        steps = {step["step"]: step["says"] for step in packet["steps"]}
+        there, back = f"{OWN['a']} > {KS} UDP 848 > 848", f"{KS} > {OWN['a']} UDP 848 > 848"
+        if packet["direction"] == "in":
+            assert list(steps) == ["received", "parsed", "sent"] and back in steps["parsed"], steps
+            assert steps["sent"] == "to this machine itself, by its exception port"
+        else:
+            assert list(steps) == ["made", "parsed", "sent"] and there in steps["parsed"], steps
 
 
 @needs_root

@@ -21,6 +21,8 @@ pub enum Point {
     Sent(Outgoing),
     /// It is dropped.
     Dropped(DropReason),
+    /// It is for this machine itself, and goes to its exception port.
+    Diverted,
 }
 
 /// What policy, or the SPI table, says of a packet that arrives.
@@ -321,6 +323,7 @@ impl Point {
             Point::Released => [3, 0],
             Point::Sent(leaving) => [4, leaving as u8],
             Point::Dropped(reason) => [5, reason as u8],
+            Point::Diverted => [6, 0],
         }
     }
 
@@ -333,12 +336,13 @@ impl Point {
             3 => Point::Released,
             4 => Point::Sent(*OUTGOING.get(detail)?),
             5 => Point::Dropped(*DropReason::ALL.get(detail)?),
+            6 => Point::Diverted,
             _ => return None,
         })
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(feature = "loom")))]
 mod tests {
     use super::*;
     use proptest::prelude::*;

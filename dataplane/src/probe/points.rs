@@ -125,6 +125,16 @@ impl Context<'_> {
         }
     }
 
+    /// A packet goes to the exception port.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn probe_diverts(&mut self, mbuf: &Mbuf) {
+        if self.tap.program.filter.stand == Stand::Arrivals {
+            let frame = mbuf.data();
+            self.probe_tells(frame, headers_of(frame), mbuf.pkt_len(), Point::Diverted, 1);
+        }
+    }
+
     /// Packets that have waited go on; those that came before anything was looked for are looked at now.
     #[cold]
     #[inline(never)]

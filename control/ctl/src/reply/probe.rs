@@ -61,7 +61,8 @@ pub struct TracedPacket {
     pub link: String,
     /// `in` from the WAN to the LAN, `out` the other way.
     pub direction: String,
-    /// What became of it: `encrypted`, `decrypted`, `bypassed`, `dropped`, `waiting`, `icmp`, `own`.
+    /// What became of it: `encrypted`, `decrypted`, `bypassed`, `dropped`, `waiting`, `icmp`, or `own`: it is this
+    /// machine's, and went to its exception port or came from there.
     pub outcome: String,
     /// Why it was dropped.
     pub drop: Option<String>,

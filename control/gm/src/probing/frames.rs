@@ -68,6 +68,9 @@ pub(super) fn of(path: &Path, wanted: &Wanted, clock: &Clock) -> Vec<(CapturedFr
             Point::Sent(Outgoing::Icmp) => {
                 add(event, Port::Lan, true, Some("an ICMP error of the member's own".into()));
             }
+            Point::Diverted => {
+                add(event, from, false, Some("for this machine itself, to its exception port".into()));
+            }
             Point::Sent(Outgoing::Own) => {
                 add(event, Port::Wan, true, Some("of this machine itself, from its exception port".into()));
             }

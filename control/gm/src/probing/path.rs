@@ -30,6 +30,7 @@ impl Path {
         let word = self.events.iter().rev().find_map(|event| match event.point {
             Point::Dropped(reason) => Some(Outcome::Dropped(reason)),
             Point::Sent(leaving) if leaving != Outgoing::Fragment => Some(Outcome::Left(leaving)),
+            Point::Diverted => Some(Outcome::Left(Outgoing::Own)),
             _ => None,
         });
         word.unwrap_or(Outcome::Open)

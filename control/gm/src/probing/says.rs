@@ -129,6 +129,9 @@ impl Told<'_> {
         };
         self.say("received", format!("on {port}, {} octets{joined}", first.length));
         self.say("parsed", packet_of(first));
+        if first.point == Point::Diverted {
+            return self.say("sent", "to this machine itself, by its exception port");
+        }
         let is_esp = first.facts.ip.is_some_and(|ip| ip.protocol == protocol::ESP);
         match (first.heading, is_esp) {
             _ if first.facts.ip.is_none() => {}

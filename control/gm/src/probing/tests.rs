@@ -238,3 +238,33 @@ fn a_capture_has_each_frame_once_on_its_port_and_says_why_one_was_dropped() {
         frames(vec![event(0, Heading::Out, Point::Sent(Outgoing::Bypassed))], Side::Both, Stage::Both);
     assert_eq!(other, [(2, false, None), (3, true, None)]);
 }
+
+#[test]
+fn what_is_of_this_machine_itself_goes_to_its_exception_port_and_comes_from_there() {
+    let frames = |event: Event| {
+        let wanted = Wanted { side: Side::Both, stage: Stage::Both };
+        let found = frames::of(&Path { events: vec![event] }, &wanted, &CLOCK);
+        found.into_iter().map(|(frame, _)| (frame.port, frame.sent)).collect::<Vec<_>>()
+    };
+    let (to, from) = (Point::Diverted, Point::Sent(Outgoing::Own));
+    assert_eq!(frames(event(0, Heading::In, to)), [(3, false)]);
+    assert_eq!(frames(event(0, Heading::Out, from)), [(3, true)]);
+    let said = |event: Event| {
+        let (sad, links) = (sad(ReplayPolicy::None), links());
+        let path = Path { events: vec![event] };
+        says::packet(&path, &|_| None, &Around { sad: &sad, links: &links }, &CLOCK)
+    };
+    let incoming = said(event(0, Heading::In, to));
+    assert_eq!((incoming.outcome.as_str(), incoming.direction.as_str()), ("own", "in"));
+    let steps: Vec<_> = incoming.steps.iter().map(|s| format!("{}: {}", s.step, s.says)).collect();
+    assert_eq!(
+        steps,
+        [
+            "received: on other WAN (wan0), 42 octets",
+            "parsed: IPv4 10.0.0.1 > 10.0.0.2 UDP 7 > 8, 28 octets",
+            "sent: to this machine itself, by its exception port",
+        ]
+    );
+    let outgoing = said(event(0, Heading::Out, from));
+    assert_eq!((outgoing.outcome.as_str(), outgoing.steps[0].step.as_str()), ("own", "made"));
+}
