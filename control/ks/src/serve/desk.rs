@@ -26,8 +26,8 @@ pub fn take_event(
             let group = authority.named(group);
             authority.pull_requested(now, reference(pull), known(directory, &peer), group);
         }
-        ServerEvent::PullConfirmed { pull, sender_ids_wanted, .. } => {
-            authority.pull_confirmed(now, reference(pull), sender_ids_wanted, random);
+        ServerEvent::PullConfirmed { pull, peer, sender_ids_wanted } => {
+            authority.pull_confirmed(now, reference(pull), peer.info.address, sender_ids_wanted, random);
         }
         ServerEvent::PullAbandoned(pull) => authority.pull_gone(reference(pull)),
         ServerEvent::InvalidSpi { peer, spi } => {

@@ -13,6 +13,7 @@ use super::Authority;
 use super::restore::member_bucket;
 use getvpn_gdoi::crypto::Random;
 use getvpn_gdoi::group::{GroupId, GroupPolicy};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// A registration that is not done by then is forgotten.
@@ -89,17 +90,17 @@ impl Authority {
         }
     }
 
-    /// The third message of a registration, which may want a number of sender IDs.
+    /// The third message of a registration, which may want a number of sender IDs, from that address.
     pub fn pull_confirmed(
         &mut self,
         now: Now,
         pull: PullRef,
+        from: SocketAddr,
         sender_ids_wanted: Option<u16>,
         random: &mut dyn Random,
     ) {
         let Some(pending) = self.pulls.remove(&pull) else {
-            self.out.counters.add(Count::UnknownPull);
-            return;
+            return self.count(now, from, Count::UnknownPull);
         };
         if let Err(why) = self.key(now, pull, &pending, sender_ids_wanted, random) {
             self.refuse(now, pull, &pending.peer, pending.group, why);

@@ -3,6 +3,7 @@
 
 mod lifecycle;
 mod properties;
+mod registration;
 mod removal;
 pub(crate) mod settings;
 mod world;

@@ -124,7 +124,8 @@ fn run(seed: u64, first: GroupSettings, in_file: bool, steps: Vec<Step>) {
                     }
                     1 => {
                         if let Some(pull) = pulls.pop() {
-                            world.authority.pull_confirmed(now, pull, None, &mut world.random);
+                            let from = peer(member).address;
+                            world.authority.pull_confirmed(now, pull, from, None, &mut world.random);
                         }
                     }
                     2 => {

@@ -355,7 +355,8 @@ impl World {
 
     pub fn confirm(&mut self, pull: PullRef, sids: Option<u16>) {
         let now = self.now();
-        self.authority.pull_confirmed(now, pull, sids, &mut self.random);
+        let from = self.pulls.get(&pull).map_or(peer(0).address, |(member, _)| peer(*member).address);
+        self.authority.pull_confirmed(now, pull, from, sids, &mut self.random);
         self.settle();
     }
 
