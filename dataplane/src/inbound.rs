@@ -380,7 +380,6 @@ fn admit_clear(lane: &mut Lane, cx: &mut Context<'_>, lan: &mut Egress) {
 /// Everything that can be refused before the cryptography.
 #[inline(always)]
 fn admit<'s>(esp: &[u8], entry: &'s TableEntry, worker: usize) -> Fate<'s> {
-    let (_, seq) = esp::header(esp).ok_or(DropReason::EspTruncated)?;
     let sa = &*entry.sa;
     let admitted = if !entry.receives {
         Err(DropReason::SaDirection)
@@ -389,7 +388,7 @@ fn admit<'s>(esp: &[u8], entry: &'s TableEntry, worker: usize) -> Fate<'s> {
     } else if matches!(sa.replay, Replay::None) {
         Ok(())
     } else {
-        sa.replay.check(iv(esp), seq).map_err(DropReason::from)
+        sa.replay.check(iv(esp), sequence(esp)).map_err(DropReason::from)
     };
     admitted.map_or_else(|reason| Err(sa.refuse(reason, worker)), |()| Ok(sa))
 }
@@ -434,7 +433,7 @@ fn commit(lane: &Lane, fates: &mut [Fate<'_>], worker: usize) {
         for (mbuf, headers) in packets {
             let esp = esp_of(mbuf, headers);
             ivs.push(iv(esp));
-            seqs.push(esp::header(esp).map_or(0, |(_, seq)| seq));
+            seqs.push(sequence(esp));
         }
         let mut outcomes = [Ok(()); BURST];
         sa.replay.commit_burst(&ivs, &seqs, &mut outcomes[..run.len()]);
@@ -454,6 +453,12 @@ fn same_sa(a: &Fate<'_>, b: &Fate<'_>) -> bool {
 #[inline(always)]
 fn esp_of<'p>(mbuf: &'p Mbuf, headers: &Headers) -> &'p [u8] {
     mbuf.data().get(headers.upper_at()..headers.end()).unwrap_or_default()
+}
+
+/// The sequence number; there is one in each packet whose SA was found.
+#[inline]
+fn sequence(esp: &[u8]) -> u32 {
+    esp::header(esp).map_or(0, |(_, sequence)| sequence)
 }
 
 /// The first eight octets of the IV, where counter modes have sender ID and counter (RFC 6054).
