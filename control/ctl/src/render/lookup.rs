@@ -1,6 +1,7 @@
 //! `policy` and `spi` as sentences and tables.
 
-use super::{L, cell, duration, or_dash, sa_detail, section, selectors, sentence, table, unknown_spis};
+use super::sync::asked_table;
+use super::{L, cell, or_dash, sa_detail, section, selectors, sentence, table, unknown_spis};
 use crate::reply::{PolicyHit, SpiKnown, UnknownSpis};
 
 /// The reply to `policy`.
@@ -52,25 +53,8 @@ pub fn spi_known(known: &SpiKnown) -> String {
         out.push('\n');
     }
     if !known.asked.is_empty() {
-        let mut asked = table(&[
-            ("asked for in", L),
-            ("because", L),
-            ("tries", L),
-            ("outcome", L),
-            ("missing", L),
-            ("first missed", L),
-        ]);
-        for each in &known.asked {
-            asked.add_row(vec![
-                cell(&each.group, L),
-                cell(&each.asked.why, L),
-                cell(&each.asked.tries.to_string(), L),
-                cell(&each.asked.outcome, L),
-                cell(&format!("{:.1} ms", each.asked.missing_ms), L),
-                cell(&format!("{} ago", duration(each.asked.ago_s)), L),
-            ]);
-        }
-        section(&mut out, &asked);
+        let rows = known.asked.iter().map(|each| (each.group.clone(), &each.asked));
+        section(&mut out, &asked_table("asked for in", rows));
     }
     out
 }

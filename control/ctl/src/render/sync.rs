@@ -2,7 +2,7 @@
 
 use super::{L, R, cell, coloured, duration, number, or_dash, plural, section, sentence, table};
 use crate::reply::{AskedSpi, GroupSync, LastRegistration, Parking, Resync, Suppressed, Sync};
-use comfy_table::{Cell, Color};
+use comfy_table::{Color, Table};
 
 /// The reply to `sync`.
 #[must_use]
@@ -115,30 +115,31 @@ fn asked(out: &mut String, group: &GroupSync) {
     if group.asking.is_empty() && group.asked.is_empty() {
         return;
     }
+    let spis = group.asking.iter().chain(group.asked.iter().rev());
+    section(out, &asked_table("SPI", spis.map(|asked| (asked.spi.to_string(), asked))));
+}
+
+/// SPIs that a key server was asked for; `named` heads the column that tells the rows apart.
+pub(super) fn asked_table<'a>(named: &str, rows: impl Iterator<Item = (String, &'a AskedSpi)>) -> Table {
     let mut spis = table(&[
-        ("SPI", L),
+        (named, L),
         ("asked because", L),
         ("tries", R),
         ("missing for", R),
         ("first missed", R),
         ("outcome", L),
     ]);
-    for each in group.asking.iter().chain(group.asked.iter().rev()) {
-        let AskedSpi { spi, why, tries, missing_ms, ago_s, outcome } = each;
+    for (name, AskedSpi { spi: _, why, tries, missing_ms, ago_s, outcome }) in rows {
         spis.add_row(vec![
-            cell(&spi.to_string(), L),
+            cell(&name, L),
             cell(why, L),
             cell(&tries.to_string(), R),
             cell(&milliseconds(Some(*missing_ms)), R),
             cell(&format!("{} ago", duration(*ago_s)), R),
-            outcome_cell(outcome),
+            coloured(outcome, if outcome == "recovered" { Color::Green } else { Color::Yellow }),
         ]);
     }
-    section(out, &spis);
-}
-
-fn outcome_cell(outcome: &str) -> Cell {
-    coloured(outcome, if outcome == "recovered" { Color::Green } else { Color::Yellow })
+    spis
 }
 
 fn last(registration: Option<&LastRegistration>) -> String {

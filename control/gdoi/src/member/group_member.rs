@@ -95,12 +95,6 @@ impl GroupMember {
         })
     }
 
-    /// By what this group's SPIs are told from random ones, if its key server has said so.
-    #[must_use]
-    pub fn spi_key(&self) -> Option<&SpiKey> {
-        self.spi_key.as_ref()
-    }
-
     /// Takes a datagram from the member's GDOI port, unicast or multicast. `unix_time`, in seconds since
     /// 1970, is what certificates are judged by.
     pub fn handle_datagram(
@@ -244,12 +238,6 @@ impl GroupMember {
             self.phase1_due(),
         ];
         times.into_iter().flatten().min()
-    }
-
-    /// The SAs, the oldest first.
-    #[must_use]
-    pub fn sas(&self) -> &[SaEntry] {
-        self.sad.entries()
     }
 
     fn handle_isakmp(
@@ -499,16 +487,6 @@ impl GroupMember {
         if self.events.len() < EVENTS {
             self.events.push_back(event);
         }
-    }
-}
-
-impl fmt::Debug for GroupMember {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GroupMember")
-            .field("group", &self.config.group)
-            .field("sas", &self.sad.entries().len())
-            .field("recovery", &self.recovery.is_asking())
-            .finish_non_exhaustive()
     }
 }
 

@@ -45,6 +45,18 @@ impl GroupMember {
         self.recovery.is_asking_for(spi)
     }
 
+    /// The SAs, the oldest first.
+    #[must_use]
+    pub fn sas(&self) -> &[SaEntry] {
+        self.sad.entries()
+    }
+
+    /// By what this group's SPIs are told from random ones, if its key server has said so.
+    #[must_use]
+    pub fn spi_key(&self) -> Option<&SpiKey> {
+        self.spi_key.as_ref()
+    }
+
     /// Multicast addresses and ports that rekeys come to: the owner joins them. Changes with
     /// [`MemberEvent::KekInstalled`].
     #[must_use]
@@ -84,5 +96,15 @@ impl GroupMember {
         } else {
             MemberState::InStep
         }
+    }
+}
+
+impl fmt::Debug for GroupMember {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GroupMember")
+            .field("group", &self.config.group)
+            .field("sas", &self.sad.entries().len())
+            .field("recovery", &self.recovery.is_asking())
+            .finish_non_exhaustive()
     }
 }
