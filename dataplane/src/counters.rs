@@ -267,7 +267,7 @@ fn add(cell: &AtomicU64, more: u64) {
     cell.store(cell.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(feature = "loom")))]
 mod tests {
     use super::{SaCounters, SaTotals, SharedTally, Tally};
     use crate::verdict::DropReason;

@@ -384,7 +384,7 @@ fn join(worker: usize, handle: JoinHandle<()>) -> Result<(), DataplaneError> {
     })
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(feature = "loom")))]
 mod tests {
     use super::*;
     use crate::worker::SignOff;

@@ -3,7 +3,7 @@
 //! one turn of many, so that the rest pay a predictable branch a burst. Written by one worker, for itself,
 //! and shown to the control thread a hundred times a second.
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(feature = "loom")))]
 mod tests;
 
 use std::array;

@@ -2,7 +2,7 @@
 //! looks at one packet a millisecond for each reason at the most, so that a flood pays nothing for it, and
 //! shows what it saw by plain stores; the control thread reads it whole.
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(feature = "loom")))]
 mod tests;
 
 use std::array;

@@ -2,9 +2,9 @@
 //! packets, octets and age. One lot for each worker, which alone uses it; nothing is allocated after the
 //! start. Knows nothing of packets but how long they are.
 
-#[cfg(all(test, loom))]
+#[cfg(all(test, feature = "loom"))]
 mod loom_tests;
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(feature = "loom")))]
 mod tests;
 
 use std::sync::Arc;

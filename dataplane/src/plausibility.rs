@@ -219,7 +219,7 @@ fn sip_round([a, b, c, d]: &mut [u64; 4]) {
     *c = c.rotate_left(32);
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(feature = "loom")))]
 mod tests {
     use super::{Plausibility, SpiKey, SpiTest, sip_2_4};
     use proptest::prelude::*;

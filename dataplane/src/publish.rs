@@ -159,7 +159,7 @@ impl<T> Slot<T> {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(feature = "loom")))]
 mod tests {
     use super::channel;
     use std::{
@@ -268,7 +268,7 @@ mod tests {
     }
 }
 
-#[cfg(all(test, loom))]
+#[cfg(all(test, feature = "loom"))]
 mod loom_tests {
     use super::channel;
     use loom::{cell::UnsafeCell, thread};

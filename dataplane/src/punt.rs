@@ -3,7 +3,7 @@
 //! cannot be told from that, gets through at a trickle only, so that a flood of forged SPIs crowds out
 //! neither a real one nor the control thread.
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(feature = "loom")))]
 mod tests;
 
 use std::{

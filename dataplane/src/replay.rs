@@ -108,7 +108,7 @@ impl Replay {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(feature = "loom")))]
 mod tests {
     use super::{Replay, ReplayError, SenderWindows, Window};
 

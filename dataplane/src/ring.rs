@@ -104,7 +104,7 @@ impl<const WORDS: usize> Consumer<WORDS> {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(feature = "loom")))]
 mod tests {
     use super::ring;
     use proptest::prelude::*;
@@ -175,7 +175,7 @@ mod tests {
     }
 }
 
-#[cfg(all(test, loom))]
+#[cfg(all(test, feature = "loom"))]
 mod loom_tests {
     use super::ring;
     use loom::thread;

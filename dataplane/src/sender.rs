@@ -185,7 +185,7 @@ impl Iterator for Numbers {
 
 impl ExactSizeIterator for Numbers {}
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(feature = "loom")))]
 mod tests {
     use super::{Number, Sender, SenderError};
     use proptest::prelude::*;
@@ -288,7 +288,7 @@ mod tests {
     }
 }
 
-#[cfg(all(test, loom))]
+#[cfg(all(test, feature = "loom"))]
 mod loom_tests {
     use super::Sender;
     use loom::sync::{Arc, Mutex};

@@ -112,7 +112,7 @@ impl Hasher for SpiHasher {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(feature = "loom")))]
 mod tests {
     use super::SpiTable;
     use proptest::prelude::*;

@@ -1,8 +1,8 @@
 //! The synchronisation primitives of the lock-free modules: std's, or loom's when compiled with
-//! `--cfg loom`, so that the code which loom explores is the code that runs. Used by every thread;
+//! the feature `loom`, so that the code which loom explores is the code that runs. Used by every thread;
 //! holds no state and adds no behaviour. `Arc` is always std's: no proof here leans on its count.
 
-#[cfg(loom)]
+#[cfg(feature = "loom")]
 pub(crate) use loom::{
     sync::{
         Mutex, MutexGuard,
@@ -10,7 +10,7 @@ pub(crate) use loom::{
     },
     thread::yield_now,
 };
-#[cfg(not(loom))]
+#[cfg(not(feature = "loom"))]
 pub(crate) use std::{
     sync::{
         Mutex, MutexGuard,

@@ -64,7 +64,7 @@ impl<const HOT: usize, const COLD: usize> SeqLock<HOT, COLD> {
     }
 }
 
-#[cfg(all(test, loom))]
+#[cfg(all(test, feature = "loom"))]
 mod loom_tests {
     use super::SeqLock;
     use loom::thread;

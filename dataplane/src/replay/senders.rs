@@ -211,7 +211,7 @@ impl SenderWindows {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(feature = "loom")))]
 mod tests {
     use super::{ReplayError, ReplaySizeError, SenderWindows};
     use crate::replay::window::tests::Model;
@@ -327,7 +327,7 @@ mod tests {
     }
 }
 
-#[cfg(all(test, loom))]
+#[cfg(all(test, feature = "loom"))]
 mod loom_tests {
     use super::{SenderWindows, Shape};
     use crate::replay::ReplayError;

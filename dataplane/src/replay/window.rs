@@ -244,7 +244,7 @@ fn split(word: u64) -> (u32, u32) {
     ((word >> 32) as u32, word as u32)
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(feature = "loom")))]
 pub(super) mod tests {
     use super::{ReplayError, ReplaySizeError, Window};
     use proptest::prelude::*;
@@ -404,5 +404,5 @@ pub(super) mod tests {
     }
 }
 
-#[cfg(all(test, loom))]
+#[cfg(all(test, feature = "loom"))]
 mod loom_tests;
