@@ -102,13 +102,13 @@ def test_members_register_through_the_link_that_they_protect(site):
 def test_a_trace_shows_what_is_said_to_the_key_server_and_what_it_answers(site):
     member = site.members["a"]
     trace = subprocess.Popen([BINARIES / "getvpnctl", "--socket", "gm.sock", "--json", "--timeout", "20", "trace", "--host", KS,
-                              "--count", "6"], cwd=member.work, stdout=subprocess.PIPE, text=True)
+                              "--count", "4"], cwd=member.work, stdout=subprocess.PIPE, text=True)
     with trace:
         member.wait_until(lambda: events(member.log, "probe_started"), "the trace")
         member.ctl("resync", GROUP["name"])
         pages = [json.loads(line) for line in trace.communicate(timeout=30)[0].splitlines()]
     packets = [packet for page in pages for packet in page["packets"]]
-    assert len(packets) == 6 and {packet["outcome"] for packet in packets} == {"own"}, packets
+    assert len(packets) == 4 and {packet["outcome"] for packet in packets} == {"own"}, packets
     assert {packet["direction"] for packet in packets} == {"in", "out"}
     for packet in packets:
         steps = {step["step"]: step["says"] for step in packet["steps"]}
