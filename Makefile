@@ -155,12 +155,9 @@ fuzz: deps-build $(TARGET)/tools/bin/cargo-fuzz
 	@for crate in $(FUZZ_CRATES); do \
 	    $(CARGO) fuzz build --fuzz-dir $$crate || exit 1; \
 	    for target in $(or $(FUZZ_TARGETS),$$($(CARGO) fuzz list --fuzz-dir $$crate)); do \
-	        [ -e $$crate/fuzz_targets/$$target.rs ] || continue; \
-	        log=$(abspath $(TARGET))/fuzz-$$target.log; mkdir -p $$crate/corpus/$$target; \
-	        $(CARGO) fuzz run --fuzz-dir $$crate $$target $$crate/corpus/$$target $$crate/seeds/$$target -- \
-	            -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 >$$log 2>&1 || { cat $$log; exit 1; }; \
-	        echo "$$target:" $$(grep '^stat::' $$log); \
-	    done; \
+	        [ ! -e $$crate/fuzz_targets/$$target.rs ] || echo $$target; \
+	    done | xargs -I {} -P $(shell nproc) \
+	        tests/fuzz-target $$crate {} $(FUZZ_SECONDS) $(abspath $(TARGET))/fuzz-{}.log || exit 1; \
 	done
 
 $(TARGET)/tools/bin/cargo-fuzz:
