@@ -137,11 +137,17 @@ impl Context<'_> {
     #[inline]
     pub(crate) fn drop_frames(&mut self, mbuf: Mbuf, reason: DropReason, frames: u16) {
         self.tally.count_drops(reason, u64::from(frames));
-        self.accuse(&mbuf, reason);
-        if self.tap.sees_drops(reason) {
-            self.probe_drops(&mbuf, reason, frames);
-        }
+        self.last_look(&mbuf, reason, frames);
         self.discard(mbuf);
+    }
+
+    /// Whoever looks at what is dropped sees the packet.
+    #[inline(always)]
+    pub(crate) fn last_look(&mut self, mbuf: &Mbuf, reason: DropReason, frames: u16) {
+        self.accuse(mbuf, reason);
+        if self.tap.sees_drops(reason) {
+            self.probe_drops(mbuf, reason, frames);
+        }
     }
 
     /// Shows the packet that is dropped for `reason`, if none was just now.

@@ -90,7 +90,7 @@ impl Fragments {
     }
 
     fn bury(&mut self, older_than: u64, reason: DropReason, cx: &mut Context<'_>) {
-        self.table.expire(older_than, |fragment| cx.accuse(fragment, reason));
+        self.table.expire(older_than, |fragment| cx.last_look(fragment, reason, 1));
         let died = self.table.take_dead();
         cx.tally.count_drops(reason, died);
         cx.tally.parked = cx.tally.parked.saturating_sub(died);

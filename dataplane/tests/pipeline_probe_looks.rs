@@ -154,3 +154,29 @@ fn a_datagram_whose_first_fragment_was_looked_at_is_followed_when_the_last_comes
         assert_eq!((a.probe.counts().not_looked_at, a.tally.encrypted), (21, bursts * 32 + 22));
     }
 }
+
+#[test]
+fn what_is_dropped_after_it_has_waited_is_told() {
+    let asking = PolicyState { spi_test: SpiTest::new([], true), ..state(&[]) };
+    for (reason, stays, heading) in [
+        (DropReason::ParkingTimeout, asking, Heading::In),
+        (DropReason::ReassemblyTimeout, plain(Mode::Transport), Heading::Out),
+    ] {
+        for filter in [
+            ProbeFilter { drop: Some(reason), ..ProbeFilter::default() },
+            ProbeFilter { heading: Some(heading), ..ProbeFilter::default() },
+        ] {
+            let mut member = watching(&stays, 64, filter);
+            match heading {
+                Heading::In => member.wan_in(&sealed(1)),
+                Heading::Out => member.lan_in(&cut4(&udp4(&payload(1200)), 800)[..1]),
+            };
+            member.now += 10 * cycles_hz();
+            member.expire();
+            let events = told(&mut member);
+            let last = events.last().unwrap();
+            assert_eq!((last.point, member.drops(reason)), (Point::Dropped(reason), 1));
+            assert_eq!(events.len(), if filter.drop.is_some() { 1 } else { 3 });
+        }
+    }
+}

@@ -8,7 +8,7 @@
 //! that, or finds the ring full, is skipped and counted.
 //!
 //! Not seen one by one: ESP that arrives in fragments (the datagram is seen once it is whole), and
-//! fragments that nothing becomes of.
+//! fragments that die with one that came later.
 
 mod control;
 mod event;

@@ -166,11 +166,15 @@ impl Context<'_> {
     #[cold]
     #[inline(never)]
     pub(crate) fn probe_drops(&mut self, mbuf: &Mbuf, reason: DropReason, frames: u16) {
-        if self.tap.program.filter.stand == Stand::Drops {
-            self.tap.pays(1, self.link, self.now);
-        }
         let (length, point) = (mbuf.pkt_len(), Point::Dropped(reason));
-        match self.tap.mark_of(mbuf) {
+        let mark = if self.tap.program.filter.stand == Stand::Drops {
+            self.tap.pays(1, self.link, self.now);
+            // Wherever it comes from, this is where it is looked at.
+            Mark::None
+        } else {
+            self.tap.mark_of(mbuf)
+        };
+        match mark {
             Mark::PassedOver => {}
             // Paid for when it was admitted, as its departure would be.
             Mark::Followed(number) => {
