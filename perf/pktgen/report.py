@@ -91,7 +91,7 @@ def run(given):
         say(f"getvpn-gm seals {count} frames of each size")
         rig.make_captures(count)
         found, delays, books = rates.measure(rig, say)
-        slowest = min((rate.found.rate for rate in found if rate.what != rates.IO), default=0.0)
+        slowest = min((rate.found.rate for rate in found if rate.what != rates.IO and rate.found.rate), default=0.0)
         good = max(1000.0, min(slowest / 20, 100_000.0))
         flooded, more = floods.measure(rig, good, say)
         rekeyed = rekeys.measure(rig, max(1000.0, min(slowest / 4, 20_000.0)), say)

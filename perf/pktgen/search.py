@@ -41,7 +41,8 @@ class Found:
 
 def highest(run, most, *, resolution, tries=1, confirm=None):
     """`run(rate)` makes a Trial. A rate passes if in one of `tries` trials nothing is lost. The first is at `most`. What is
-    found is run once more by `confirm`, which may take longer, and lowered until that passes too."""
+    found is run once more by `confirm`, which may take longer, and lowered until that passes too: by a little at first, by
+    half where that does not help, as on a machine that stops now and then."""
     count = 0
 
     def passes(rate, once):
@@ -66,9 +67,11 @@ def highest(run, most, *, resolution, tries=1, confirm=None):
             stuck, low = rate <= low, max(low, rate)
         else:
             high = rate if rate > low else middle
-    for _ in range(8):
-        passed, trial = passes(low, confirm or run) if low >= 1 else (False, None)
+    lowered = 0
+    while low >= 1:
+        passed, trial = passes(low, confirm or run)
         if passed:
             return Found(min(low, trial.rate), count, by_generator=stuck)
-        low *= 1 - max(resolution, 0.05)
+        lowered += 1
+        low *= 1 - max(resolution, 0.05) if lowered <= 8 else 0.5
     return Found(0.0, count)

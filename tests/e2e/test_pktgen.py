@@ -48,6 +48,11 @@ def test_what_fails_longer_trials_is_lowered_until_it_passes_them():
     assert 0.7e6 <= found.rate <= 0.8e6
 
 
+def test_where_longer_trials_fail_by_far_there_is_a_rate_all_the_same():
+    found = search.highest(device(1e6), 4e6, resolution=0.05, confirm=device(0.1e6))
+    assert 0.04e6 <= found.rate <= 0.1e6
+
+
 def test_a_device_that_loses_at_any_rate_has_none():
     assert search.highest(lambda rate: search.Trial(rate, 100, 99, 1.0), 4e6, resolution=0.05).rate == 0
 
