@@ -73,7 +73,7 @@ impl Egress {
     /// Sends everything that has collected. What the port does not take in time is dropped.
     #[inline]
     pub fn flush(&mut self, cx: &mut Context<'_>) {
-        if cx.tap.is_looking() {
+        if cx.tap.follows() {
             cx.probe_sends(&self.frames, self.notes.iter().map(|note| (note.outgoing, note.frames)));
         }
         let mut deadline = None;

@@ -67,7 +67,7 @@ impl Diverter {
     }
 
     fn take(&self, mbuf: Mbuf, cx: &mut Context<'_>) {
-        if cx.tap.is_looking() && !self.host.is_full() {
+        if cx.tap.follows() && !self.host.is_full() {
             cx.probe_diverts(&mbuf);
         }
         match self.host.push(mbuf) {

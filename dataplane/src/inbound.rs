@@ -55,7 +55,7 @@ struct Secured<'s> {
 impl<'s> Sorted<'s> {
     #[inline]
     fn new(cx: &Context<'_>) -> Self {
-        let at_once = !(cx.snapshot.policy.has_exemptions() || cx.tap.is_looking() || cx.meter.is_timing());
+        let at_once = !(cx.snapshot.policy.has_exemptions() || cx.tap.follows() || cx.meter.is_timing());
         Sorted { secured: Secured::new(), strangers: Lane::new(), clear: Lane::new(), at_once }
     }
 
@@ -119,7 +119,7 @@ impl Inbound {
         }
         cx.meter.lap(Stage::WanParse, received);
         let Sorted { secured, strangers, clear, .. } = &mut sorted;
-        if cx.tap.is_looking() {
+        if cx.tap.follows() {
             cx.probe_arrivals([&mut secured.lane, strangers, clear], None);
         }
         if !clear.is_empty() {
@@ -142,7 +142,7 @@ impl Inbound {
         cx: &mut Context<'_>,
         lan: &mut Egress,
     ) {
-        if cx.tap.is_looking() {
+        if cx.tap.keeps() {
             cx.probe_keeps(&mut secured.lane);
         }
         if !secured.lane.is_empty() {
@@ -187,7 +187,7 @@ impl Inbound {
             if lane.is_empty() {
                 return;
             }
-            if cx.tap.is_looking() {
+            if cx.tap.follows() {
                 cx.probe_releases(&mut lane);
             }
             for (mbuf, headers) in lane.iter() {

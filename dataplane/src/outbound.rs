@@ -105,7 +105,7 @@ impl Outbound {
         let mut rules = [0; BURST];
         policy.classify(packets.subjects(), &mut rules);
         cx.meter.lap(Stage::LanPolicy, classified);
-        if cx.tap.is_looking() {
+        if cx.tap.follows() {
             cx.probe_arrivals([&mut packets], Some(&rules));
         }
         let mut wrapped = Wrapped { mbufs: Burst::new(), details: ArrayVec::new() };

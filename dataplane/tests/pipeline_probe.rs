@@ -27,16 +27,6 @@ fn start(member: &mut Member, filter: ProbeFilter) {
     member.probe.start(&ProbeSpec { filter, snaplen: 9000, budget: Budget::default() });
 }
 
-fn told(member: &mut Member) -> Vec<Event> {
-    let mut events = Vec::new();
-    member.probe.take(|event| events.push(event));
-    events
-}
-
-fn points(events: &[Event]) -> Vec<Point> {
-    events.iter().map(|event| event.point).collect()
-}
-
 fn host(text: &str) -> ProbeFilter {
     ProbeFilter { host: Some(text.parse().unwrap()), ..ProbeFilter::default() }
 }

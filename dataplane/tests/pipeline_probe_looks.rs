@@ -7,7 +7,7 @@ mod common;
 
 use common::*;
 use dpdk::cycles_hz;
-use getvpn_dataplane::probe::{Budget, Decision, Event, Heading, Outgoing, Point, ProbeFilter, ProbeSpec};
+use getvpn_dataplane::probe::{Budget, Decision, Heading, Outgoing, Point, ProbeFilter, ProbeSpec};
 use getvpn_dataplane::transform::Transform;
 use getvpn_dataplane::{DropReason, Mode, PolicyState, SpiTest};
 
@@ -23,16 +23,6 @@ fn watching(state: &PolicyState, looks: u32, filter: ProbeFilter) -> Member {
     let budget = Budget { looks, events: u32::MAX, octets: u32::MAX };
     member.probe.start(&ProbeSpec { filter, snaplen: 64, budget });
     member
-}
-
-fn told(member: &mut Member) -> Vec<Event> {
-    let mut events = Vec::new();
-    member.probe.take(|event| events.push(event));
-    events
-}
-
-fn points(events: &[Event]) -> Vec<Point> {
-    events.iter().map(|event| event.point).collect()
 }
 
 fn next_millisecond(member: &mut Member) {

@@ -149,7 +149,7 @@ impl Compiled {
 }
 
 /// Whether a packet has been opened in place by the time that it is dropped for this.
-pub(super) fn is_after_opening(reason: DropReason) -> bool {
+fn is_after_opening(reason: DropReason) -> bool {
     matches!(
         reason,
         DropReason::Authentication

@@ -5,7 +5,7 @@ use dpdk::{BURST, Burst, Mbuf};
 
 use super::Heading;
 use super::event::{Decision, Facts, Point};
-use super::filter::{Stand, is_after_opening};
+use super::filter::Stand;
 use super::tap::Mark;
 use crate::context::{Context, Lane};
 use crate::egress::Outgoing;
@@ -38,7 +38,7 @@ impl Context<'_> {
     #[inline]
     pub(crate) fn probe_rejoins(&mut self, mbuf: &Mbuf) {
         if self.tap.is_on()
-            && !self.tap.is_looking()
+            && !self.tap.follows()
             && let Mark::Followed(number) = self.tap.mark_of(mbuf)
         {
             self.tap.looks_back(number);
@@ -54,10 +54,6 @@ impl Context<'_> {
         mut lanes: [&mut Lane; LANES],
         rules: Option<&[u32; BURST]>,
     ) {
-        // What is looked for by its drop is found there.
-        if self.tap.program.filter.stand != Stand::Arrivals {
-            return;
-        }
         let counts = lanes.each_ref().map(|lane| lane.mbufs.len());
         let begin = self.tap.begins_at(counts.iter().sum(), self.link, self.now);
         let longest = counts.into_iter().max().unwrap_or(0);
@@ -106,7 +102,7 @@ impl Context<'_> {
     #[inline]
     pub(crate) fn probe_waits(&mut self, mbuf: &mut Mbuf, point: Option<Point>) {
         if self.tap.is_on() {
-            if !self.tap.is_looking() {
+            if !self.tap.follows() {
                 self.tap.mark(mbuf, Mark::PassedOver);
             } else if let Some(point) = point {
                 self.probe_notes(mbuf, point);
@@ -129,19 +125,14 @@ impl Context<'_> {
     #[cold]
     #[inline(never)]
     pub(crate) fn probe_diverts(&mut self, mbuf: &Mbuf) {
-        if self.tap.program.filter.stand == Stand::Arrivals {
-            let frame = mbuf.data();
-            self.probe_tells(frame, headers_of(frame), mbuf.pkt_len(), Point::Diverted, 1);
-        }
+        let frame = mbuf.data();
+        self.probe_tells(frame, headers_of(frame), mbuf.pkt_len(), Point::Diverted, 1);
     }
 
     /// Packets that have waited go on; those that came before anything was looked for are looked at now.
     #[cold]
     #[inline(never)]
     pub(crate) fn probe_releases(&mut self, lane: &mut Lane) {
-        if self.tap.program.filter.stand != Stand::Arrivals {
-            return;
-        }
         for place in 0..lane.mbufs.len() {
             if matches!(self.tap.mark_of(&lane.mbufs[place]), Mark::None | Mark::Kept(_)) {
                 self.probe_arrival(lane, place, 0, None);
@@ -154,11 +145,9 @@ impl Context<'_> {
     #[cold]
     #[inline(never)]
     pub(crate) fn probe_keeps(&mut self, lane: &mut Lane) {
-        if self.tap.program.filter.stand == Stand::Openings {
-            for (place, (mbuf, headers)) in lane.mbufs.iter_mut().zip(&lane.headers).enumerate() {
-                self.tap.keep(place, mbuf.data(), headers);
-                self.tap.mark(mbuf, Mark::Kept(place));
-            }
+        for (place, (mbuf, headers)) in lane.mbufs.iter_mut().zip(&lane.headers).enumerate() {
+            self.tap.keep(place, mbuf.data(), headers);
+            self.tap.mark(mbuf, Mark::Kept(place));
         }
     }
 
@@ -180,12 +169,12 @@ impl Context<'_> {
             Mark::Followed(number) => {
                 self.tap.tell(self.link, number, frames, self.now, point, Facts::default(), length, &[]);
             }
-            Mark::Kept(place) if is_after_opening(reason) => {
+            Mark::Kept(place) => {
                 if let Some(kept) = self.tap.kept(place) {
                     self.probe_tells(kept.front(), kept.headers, length, point, frames);
                 }
             }
-            Mark::Kept(_) | Mark::None => {
+            Mark::None => {
                 self.probe_tells(mbuf.data(), headers_of(mbuf.data()), length, point, frames);
             }
         }
@@ -199,9 +188,6 @@ impl Context<'_> {
         frames: &Burst,
         notes: impl Iterator<Item = (Outgoing, u16)> + 'n,
     ) {
-        if self.tap.program.filter.stand != Stand::Arrivals {
-            return;
-        }
         for (mbuf, (outgoing, frames)) in frames.iter().zip(notes) {
             let mark = self.tap.mark_of(mbuf);
             if mark == Mark::PassedOver {

@@ -27,10 +27,8 @@ pub struct Tap {
     counts: Arc<CachePadded<Counts>>,
     millisecond: u64,
     on: bool,
-    /// Whether the packets of this burst are looked at.
+    /// Whether the packets of this burst are looked at, where the filter wants it.
     looking: bool,
-    /// Whether those of them that are dropped are.
-    sees_drops: bool,
     /// The only one of them that is, where there is one: the others' marks are not of their making.
     only: Option<u32>,
     version: u64,
@@ -111,7 +109,6 @@ impl Tap {
             millisecond,
             on: false,
             looking: false,
-            sees_drops: false,
             only: None,
             version: 0,
             program: Program::OFF,
@@ -139,12 +136,10 @@ impl Tap {
             self.on = self.program.id != 0;
             self.looks_away();
             self.left.fill(Left::default());
-            let filter = &self.program.filter;
-            let is_for =
-                |link, heading| u32::from(filter.is_for(u16::try_from(link).unwrap_or(u16::MAX), heading));
-            let links = 0..self.left.len() / 2;
-            self.shares =
-                links.map(|link| is_for(link, Heading::In) + is_for(link, Heading::Out)).sum::<u32>().max(1);
+            let links = 0..u16::try_from(self.left.len() / 2).unwrap_or(u16::MAX);
+            let ways = links.flat_map(|link| [Heading::In, Heading::Out].map(|heading| (link, heading)));
+            let wanted = ways.filter(|&(link, heading)| self.program.filter.is_for(link, heading)).count();
+            self.shares = u32::try_from(wanted).unwrap_or(u32::MAX).max(1);
         }
     }
 
@@ -154,24 +149,28 @@ impl Tap {
         self.on
     }
 
-    /// Whether the packets of this burst are looked at.
+    /// Whether the packets of this burst are followed from where they arrive.
     #[inline(always)]
-    pub(crate) fn is_looking(&self) -> bool {
-        self.looking
+    pub(crate) fn follows(&self) -> bool {
+        self.looking && self.program.filter.stand == Stand::Arrivals
     }
 
-    /// Whether those of them are that are dropped for this reason.
+    /// Whether it is kept how they begin, before they are opened in place.
+    #[inline(always)]
+    pub(crate) fn keeps(&self) -> bool {
+        self.looking && self.program.filter.stand == Stand::Openings
+    }
+
+    /// Whether those of them are looked at that are dropped for this reason.
     #[inline(always)]
     pub(crate) fn sees_drops(&self, reason: DropReason) -> bool {
-        self.sees_drops && self.program.filter.drop.is_none_or(|wanted| wanted == reason)
+        self.looking && self.program.filter.drop.is_none_or(|wanted| wanted == reason)
     }
 
     /// What follows has waited, and is looked at.
     pub(super) fn turn(&mut self, heading: Heading, link: u16) {
         (self.heading, self.only) = (heading, None);
-        let filter = &self.program.filter;
-        self.sees_drops = filter.is_for(link, heading);
-        self.looking = self.sees_drops && filter.stand != Stand::Drops;
+        self.looking = self.program.filter.is_for(link, heading);
     }
 
     /// Whether packets that have arrived are looked at: as long as the budget lasts, or `whatever_it_costs`.
@@ -187,36 +186,38 @@ impl Tap {
         burst: &mut Burst,
     ) {
         self.turn(heading, link);
-        if !self.sees_drops {
+        if !self.looking {
             return;
         }
-        let affords = self.left(link, now).is_some_and(|left| left.looks > 0);
+        let at_drops = self.program.filter.stand == Stand::Drops;
+        let affords = self.pays(if at_drops { 0 } else { burst.len() }, link, now);
         if !affords && !whatever_it_costs {
             add(&self.counts.not_looked_at, burst.len() as u64);
-            return self.looks_away();
-        }
-        if self.looking {
-            self.pays(burst.len(), link, now);
+            self.looks_away();
+        } else if !at_drops {
             burst.iter_mut().for_each(|mbuf| self.mark(mbuf, Mark::None));
         }
     }
 
     /// Nothing of this burst is looked at any more.
     fn looks_away(&mut self) {
-        (self.looking, self.sees_drops, self.only) = (false, false, None);
+        (self.looking, self.only) = (false, None);
     }
 
     /// Looks again in a burst that is not looked at: a packet has turned up that is followed under this number.
     pub(super) fn looks_back(&mut self, number: u32) {
-        (self.looking, self.sees_drops, self.only) = (true, true, Some(number));
+        (self.looking, self.only) = (true, Some(number));
     }
 
-    /// Packets are looked at. A burst is as a whole or not at all, so there may be too many of them.
-    pub(super) fn pays(&mut self, packets: usize, link: u16, now: u64) {
+    /// Takes packets from the budget for looking, and says whether anything was left of it. A burst is looked at as
+    /// a whole or not at all, so there may be too many of them.
+    pub(super) fn pays(&mut self, packets: usize, link: u16, now: u64) -> bool {
         let packets = u32::try_from(packets).unwrap_or(u32::MAX);
-        if let Some(left) = self.left(link, now) {
-            left.looks = left.looks.saturating_sub(packets);
-        }
+        self.left(link, now).is_some_and(|left| {
+            let before = left.looks;
+            left.looks = before.saturating_sub(packets);
+            before > 0
+        })
     }
 
     #[inline]

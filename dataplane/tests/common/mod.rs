@@ -15,7 +15,7 @@ use getvpn_dataplane::meter::Meter;
 use getvpn_dataplane::offender::Offenders;
 use getvpn_dataplane::outbound::{Exits, Mail, Outbound};
 use getvpn_dataplane::parking::Lot;
-use getvpn_dataplane::probe::{self, Probe, Tap};
+use getvpn_dataplane::probe::{self, Event, Point, Probe, Tap};
 use getvpn_dataplane::punt::{self, PuntReceiver, PuntSender};
 use getvpn_dataplane::transform::{Cipher, SealJob, Transform, seal_burst};
 use getvpn_dataplane::{
@@ -23,6 +23,17 @@ use getvpn_dataplane::{
     ParkingLimits, PolicyState, Prefix, ReplayPolicy, Sa, SaParams, Selector, Snapshot, WithoutSa,
 };
 use zeroize::Zeroizing;
+
+/// What the member's probe has told since the last time.
+pub fn told(member: &mut Member) -> Vec<Event> {
+    let mut events = Vec::new();
+    member.probe.take(|event| events.push(event));
+    events
+}
+
+pub fn points(events: &[Event]) -> Vec<Point> {
+    events.iter().map(|event| event.point).collect()
+}
 
 /// What came out on each side.
 #[derive(Debug, Default, PartialEq, Eq)]
