@@ -63,6 +63,12 @@ class OracleSa:
         iv = struct.pack(">HIH", sid, self.sequence >> 16, self.sequence & 0xFFFF) if self.counter_mode() else None
         return ETHERNET / self.scapy(outer or outer_header(packet)).encrypt(packet, seq_num=self.sequence, iv=iv)
 
+    def forge(self, packet, *, sequence=None):
+        """The octets of such a frame whose integrity check fails."""
+        frame = bytearray(bytes(self.seal(packet, sequence=sequence)))
+        frame[-1] ^= 1
+        return bytes(frame)
+
     def open(self, frame):
         """The octets of the IP packet in a frame that the member has sealed. Raises when it is not authentic."""
         packet = Ether(frame).payload

@@ -83,6 +83,9 @@ class Prometheus(Process):
     def query(self, expression):
         return self.api("query", query=expression)["result"]
 
+    def rules(self):
+        return {rule["name"]: rule for group in self.api("rules")["groups"] for rule in group["rules"]}
+
     def wait_until_it_has_scraped(self, targets, times=3):
         def scraped():
             try:

@@ -29,20 +29,14 @@ def packet(sa):
     return IP(**sa.addresses(4)) / UDP(sport=7, dport=8) / b"a packet"
 
 
-def forged():
-    frame = bytearray(bytes(GOOD.seal(packet(GOOD), sequence=77)))
-    frame[-1] ^= 1
-    return bytes(frame)
-
-
 @pytest.fixture(scope="module")
 def troubled(tmp_path_factory):
     """A member that hears forged, repeated, unknown and cleartext packets, over and over, and whose key server is away."""
     work = tmp_path_factory.mktemp("alerts")
     secret(work / "gm.psk", PSK)
     write_frames(work / "lan-in.pcap", [ETHERNET / packet(NEVER_SEALS)])
-    write_frames(work / "wan-in.pcap", [GOOD.seal(packet(GOOD), sequence=5), forged(), UNKNOWN.seal(packet(UNKNOWN)),
-                                        ETHERNET / packet(GOOD)])
+    write_frames(work / "wan-in.pcap", [GOOD.seal(packet(GOOD), sequence=5), GOOD.forge(packet(GOOD), sequence=77),
+                                        UNKNOWN.seal(packet(UNKNOWN)), ETHERNET / packet(GOOD)])
     config = configuration(["net_pcap0,rx_pcap=lan-in.pcap,infinite_rx=1", "net_pcap1,rx_pcap=wan-in.pcap,infinite_rx=1"],
                            [group("good", GOOD), group("mute", NEVER_SEALS), NO_KEY_SERVER],
                            control={"listen": f"{NETWORK}.4:18848"}, metrics={"listen": AT})
@@ -54,13 +48,12 @@ def troubled(tmp_path_factory):
 
 
 def due(prometheus):
-    rules = [rule for rules in prometheus.api("rules")["groups"] for rule in rules["rules"]]
-    return {rule["name"]: rule["alerts"] for rule in rules if rule["state"] in ("pending", "firing")}
+    return {name: rule["alerts"] for name, rule in prometheus.rules().items() if rule["state"] in ("pending", "firing")}
 
 
 def test_each_trouble_makes_its_alert_due_and_the_alert_names_the_member(troubled):
     _, prometheus = troubled
-    found = prometheus.wait_for(lambda: (d := due(prometheus)).keys() >= DUE and d, f"the alerts {DUE - due(prometheus).keys()}", 60)
+    found = prometheus.wait_for(lambda: (d := due(prometheus)).keys() >= DUE and d, f"all of {DUE}", 60)
     for name in DUE:
         for alert in found[name]:
             assert alert["labels"]["instance"] == AT, alert

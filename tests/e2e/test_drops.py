@@ -19,10 +19,7 @@ def addresses(last):
 
 
 def forged():
-    frame = FORGED.seal(IP(**FORGED.addresses(4)) / UDP() / b"forged", sequence=77)
-    octets = bytearray(bytes(frame))
-    octets[-1] ^= 1
-    return bytes(octets)
+    return FORGED.forge(IP(**FORGED.addresses(4)) / UDP() / b"forged", sequence=77)
 
 
 @pytest.fixture(scope="module")

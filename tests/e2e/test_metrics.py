@@ -200,13 +200,9 @@ def test_every_query_of_the_dashboard_shows_something(scene):
         assert scene.prometheus.query(expression.removesuffix(" > 0")), (title, expression)
 
 
-def rules(prometheus):
-    return {rule["name"]: rule for group in prometheus.api("rules")["groups"] for rule in group["rules"]}
-
-
 def test_every_alert_is_evaluated_on_series_that_exist_and_none_fires(scene):
     def evaluated():
-        found = rules(scene.prometheus)
+        found = scene.prometheus.rules()
         return all(rule["health"] != "unknown" for rule in found.values()) and found
 
     found = scene.prometheus.wait_for(evaluated, "the evaluation of all rules", 20)
@@ -245,6 +241,6 @@ def test_a_key_server_that_is_gone_is_noticed(scene):
     scene.ks.kill()
 
     def noticed():
-        return rules(scene.prometheus)["GetvpnKeyServerDown"]["state"] in ("pending", "firing")
+        return scene.prometheus.rules()["GetvpnKeyServerDown"]["state"] in ("pending", "firing")
 
     scene.prometheus.wait_for(noticed, "the alert that the key server is down", 20)

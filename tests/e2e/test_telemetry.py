@@ -25,10 +25,9 @@ def asked(member, *questions):
 
 def test_dpdk_telemetry_answers_about_sas_counters_and_drops(tmp_path):
     packet = IP(**SA.addresses(4)) / UDP() / b"once"
-    forged = bytearray(bytes(SA.seal(packet)))
-    forged[-1] ^= 1
+    forged = SA.forge(packet)
     write_frames(tmp_path / "lan-in.pcap", [ETHERNET / packet] * 8)
-    write_frames(tmp_path / "wan-in.pcap", [SA.seal(packet)] * 4 + [bytes(forged)] * 3)
+    write_frames(tmp_path / "wan-in.pcap", [SA.seal(packet)] * 4 + [forged] * 3)
     config = configuration(["net_pcap0,rx_pcap=lan-in.pcap", "net_pcap1,rx_pcap=wan-in.pcap"], [group("main", SA, without_sa="drop")],
                            eal=[word for word in EAL if word != "--no-telemetry"])
     with Member(tmp_path, config) as member:
